@@ -56,16 +56,29 @@ def test_run_then_eval(tmp_path: Path) -> None:
     assert "complete already" in again.stderr
 
 
-def test_a_grid_runs_and_one_impossible_point_does_not_stop_the_rest(tmp_path: Path) -> None:
-    done = call(command("-m", "adapter.rank=2,4", "freeze=1,9", *SMALL, "hydra.sweep.dir=grid"), tmp_path)
+def test_a_grid_runs(tmp_path: Path) -> None:
+    done = call(command("-m", "adapter.rank=2,4", "freeze=1", *SMALL, "sweep.name=grid"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best: python run.py" in done.stdout
+    records = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("multirun/grid/*/run.json"))]
+    assert [(r["config"]["adapter"]["rank"], r["state"]) for r in records] == [(2, "complete"), (4, "complete")]
+    kept = {p.name for p in tmp_path.glob("multirun/grid/0/model/*")}
+    assert "adapter" in kept and "merged" not in kept
+    shown = call([sys.executable, "-m", "tinyrm.cli", "sweep", "status", "grid"], tmp_path)
+    assert shown.returncode == 0
+    assert "2/2 done" in shown.stdout
+
+
+def test_one_impossible_point_of_a_grid_is_told_before_any_runs(tmp_path: Path) -> None:
+    done = call(command("-m", "adapter.rank=2,4", "freeze=1,9", *SMALL), tmp_path)
     assert done.returncode == 2
     assert "freeze=9 is more than the 3 encoder layers" in done.stderr
-    records = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("grid/*/run.json"))]
-    assert [(r["config"]["adapter"]["rank"], r["state"]) for r in records] == [(2, "complete"), (4, "complete")]
+    assert "in 2 of 4 points: adapter.rank=2 freeze=9; adapter.rank=4 freeze=9" in done.stderr
+    assert not (tmp_path / "multirun").exists()
 
 
 def test_ctrl_c_ends_a_grid_with_a_checkpoint(tmp_path: Path) -> None:
-    grid = ["seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${hydra.job.num}"]
+    grid = ["seed=0,1", "sweep.name=grid", "sweep.workers=1"]
     process = subprocess.Popen(
         command("-m", *SMALL, "trainer.epochs=400", "trainer.evaluations_per_epoch=1", *grid),
         cwd=tmp_path,
@@ -74,7 +87,7 @@ def test_ctrl_c_ends_a_grid_with_a_checkpoint(tmp_path: Path) -> None:
         text=True,
     )
     try:
-        history = tmp_path / "grid" / "0" / "checkpoints" / "history.json"
+        history = tmp_path / "multirun" / "grid" / "0" / "checkpoints" / "history.json"
         deadline = time.monotonic() + 120
         while not history.is_file() and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -85,11 +98,12 @@ def test_ctrl_c_ends_a_grid_with_a_checkpoint(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert "tinyrm resume" in errors
-    record = json.loads((tmp_path / "grid" / "0" / "run.json").read_text())
+    assert "tinyrm sweep resume grid" in errors
+    folder = tmp_path / "multirun" / "grid"
+    record = json.loads((folder / "0" / "run.json").read_text())
     assert record["state"] == "interrupted"
-    assert (tmp_path / "grid" / "0" / "checkpoints" / "last.ckpt").is_file()
-    assert not (tmp_path / "grid" / "1").exists(), "the rest of the grid does not start"
+    assert (folder / "0" / "checkpoints" / "last.ckpt").is_file()
+    assert not (folder / "1").exists(), "the rest of the grid does not start"
 
 
 def test_a_folder_that_cannot_be_made_gets_a_message(tmp_path: Path) -> None:

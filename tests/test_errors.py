@@ -22,7 +22,10 @@ def test_several_problems_are_numbered() -> None:
     assert error.problems == ("one", "two")
 
 
-@pytest.mark.parametrize("error", [ConfigError("one"), ConfigError(["one", "two"]), errors.DataError("three")])
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError("one"), ConfigError(["one", "two"]), errors.DataError("three"), errors.OutOfMemoryError("four")],
+)
 def test_errors_survive_pickling(error: TinyRMError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 (as a worker hands it to its parent)
     assert type(again) is type(error)
@@ -39,6 +42,7 @@ def test_errors_survive_pickling(error: TinyRMError) -> None:
         ("ModelError", 2),
         ("NonFiniteLossError", 4),
         ("StorageError", 5),
+        ("OutOfMemoryError", 6),
         ("Interrupted", 130),
     ],
 )
@@ -46,6 +50,11 @@ def test_exit_codes(name: str, code: int) -> None:
     kind = getattr(errors, name)
     assert issubclass(kind, TinyRMError)
     assert kind.exit_code == code
+
+
+def test_what_python_has_a_word_for_is_caught_by_it() -> None:
+    assert issubclass(errors.NonFiniteLossError, FloatingPointError)
+    assert issubclass(errors.OutOfMemoryError, MemoryError)
 
 
 @pytest.mark.parametrize(

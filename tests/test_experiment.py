@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from tinyrm.config import compose
-from tinyrm.errors import ConfigError, DataError
+from tinyrm.errors import ConfigError, DataError, ModelError, OutOfMemoryError
 from tinyrm.evaluation.predictions import read_predictions
 from tinyrm.experiment import ExperimentResult, prepare, read_record, run
 from tinyrm.model import load_model
@@ -113,6 +114,65 @@ def test_every_adapter_trains_and_saves(tmp_path: Path, adapter: str) -> None:
     result = run(compose([*SMALL, f"adapter={adapter}", "tracking=none"]), tmp_path)
     assert result.record["state"] == "complete"
     assert (tmp_path / "model" / "adapter").is_dir() == (adapter == "lora")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "wanted", "kept"),
+    [
+        ("dora", "merged", {"adapter", "base", "merged"}),
+        ("dora", "adapter", {"adapter", "base"}),
+        ("full", "adapter", {"merged"}),
+        ("dora", "none", set()),
+    ],
+)
+def test_what_is_kept_of_the_model(tmp_path: Path, adapter: str, wanted: str, kept: set[str]) -> None:
+    config = compose([*SMALL, f"adapter={adapter}", f"trainer.save_model={wanted}", "tracking=none"])
+    result = run(config, tmp_path)
+    assert {path.name for path in (tmp_path / "model").glob("*") if path.is_dir()} == kept
+    if not kept:
+        assert not (tmp_path / "model").exists()
+        with pytest.raises(ModelError, match=r"trainer\.save_model=none"):
+            load_model(tmp_path)
+        return
+    saved = load_model(tmp_path)
+    pairs = prepare(config).data.test
+    encoded = saved.layout.bind(tokenize(pairs, saved.tokenizer, spaced=saved.layout.spaced))
+    with torch.no_grad():
+        first = saved.net(encoded.collate(range(len(pairs)), [True] * len(pairs))).double().numpy()
+    assert abs(first - read_predictions(result.folder / "predictions.parquet").scores.chosen_first).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+    ids=["gpu", "cpu", "python"],
+)
+def test_running_out_of_memory_says_what_would_help(tmp_path: Path, raised: BaseException) -> None:
+    class Full(Callback):
+        def on_train_start(self, *args: object) -> None:
+            raise raised
+
+    with pytest.raises(OutOfMemoryError, match=r"trainer\.batch_tokens \(now 1024\) or trainer\.batch_pairs") as told:
+        run(compose([*SMALL, "tracking=none"]), tmp_path, callbacks=[Full()])
+    assert str(raised) in str(told.value)
+    assert told.value.__cause__ is raised
+    record = read_record(tmp_path)
+    assert record is not None
+    assert (record["state"], record["error"]) == ("out_of_memory", str(told.value))
+
+
+def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
+    class Broken(Callback):
+        def on_train_start(self, *args: object) -> None:
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        run(compose([*SMALL, "tracking=none"]), tmp_path, callbacks=[Broken()])
+    assert (read_record(tmp_path) or {})["state"] == "failed"
 
 
 def test_a_specialist_sees_its_section_only(tmp_path: Path) -> None:

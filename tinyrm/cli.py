@@ -5,24 +5,27 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
-import math
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
 
-from tinyrm.config import TinyRMConfig, explain, register, to_config
+from tinyrm import sweep
+from tinyrm.config import TinyRMConfig, config_dir, explain, register, to_config
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
+
+if TYPE_CHECKING:
+    from tinyrm.experiment import ExperimentResult
 
 log = logging.getLogger(__name__)
 
@@ -41,32 +44,26 @@ def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoRe
     sys.argv[1:] = [argument for argument in arguments if argument not in ("-v", "--verbose")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them its own way
     register()
-    code = _guarded(hydra_main, verbose)
-    for error in _failed:
-        code = _tell(error, verbose) or code
-    sys.exit(code)
+    sweep.register(group="sweep")
+    sys.exit(_guarded(hydra_main, verbose))
 
 
-_failed: list[TinyRMError] = []  # of this process's Hydra jobs, told when all have run
-
-
-def run_one(composed: DictConfig) -> float:
+def run_one(composed: DictConfig) -> Any:
     """What one Hydra job does: run the experiment in Hydra's folder and print its table.
 
-    A problem of one job of a grid does not keep the others from running; it is told at the end.
-
     Returns:
-        dev accuracy, the number a sweeper may choose by; NaN for a job that failed.
+        dev accuracy, the number a foreign sweeper may choose by; in a trial of a sweep of ours, its Result.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    config = to_config(composed)
     try:
-        return _run(to_config(composed), folder)
+        if not sweep.in_trial():
+            return _run(config, folder).dev_accuracy
+        from tinyrm.trial import callbacks_of, prepared, result_of
+
+        return result_of(_run(prepared(config), folder, callbacks_of(config)), config)
     except Interrupted as error:
-        raise KeyboardInterrupt(str(error)) from error  # Hydra goes on to the next job after anything less
-    except TinyRMError as error:
-        log.error("%s", error) if HydraConfig.get().mode == RunMode.MULTIRUN else None
-        _failed.append(error)
-        return math.nan
+        raise KeyboardInterrupt(str(error)) from error  # a sweep ends with it; it goes on after anything less
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,13 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--path", help="local file or folder; needed for pairs, in place of the hub for the others")
     evaluate.add_argument("--out", type=Path, help="where metrics.json and predictions.parquet go")
     evaluate.add_argument("--partial", action="store_true", help="accept a benchmark that lacks subsets")
+    sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
         handlers=[RichHandler(show_path=False, show_time=False, console=Console(stderr=True))],
     )
-    actions = {"resume": _resume, "eval": _evaluate}
+    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep}
     return _guarded(lambda: actions[options.command](options), options.verbose)
 
 
@@ -98,7 +96,7 @@ def _guarded(action: Callable[[], Any], verbose: bool) -> int:
         action()
     except (HydraException, OmegaConfBaseException) as error:
         return _tell(explain(error), verbose, error)
-    except TinyRMError as error:
+    except (TinyRMError, sweep.SweepError) as error:
         return _tell(error, verbose)
     except KeyboardInterrupt as error:
         return _tell(Interrupted(str(error) or "stopped by Ctrl-C."), verbose, error)
@@ -114,24 +112,25 @@ def _guarded(action: Callable[[], Any], verbose: bool) -> int:
 _STORAGE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 
 
-def _tell(meaning: TinyRMError, verbose: bool, cause: BaseException | None = None) -> int:
+def _tell(meaning: TinyRMError | sweep.SweepError, verbose: bool, cause: BaseException | None = None) -> int:
     """Print what went wrong (and with `verbose` where); give the exit code."""
     if verbose:
         traceback.print_exception(cause or meaning)
-    label = "stopped" if isinstance(meaning, Interrupted) else "error"
+    label = "stopped" if isinstance(meaning, Interrupted | sweep.SweepInterrupted) else "error"
     sys.stderr.write(f"{label}: {meaning}\n")
     return meaning.exit_code
 
 
-def _run(config: TinyRMConfig, folder: Path) -> float:
+def _run(config: TinyRMConfig, folder: Path, callbacks: Sequence[Any] = ()) -> ExperimentResult:
     # The heavy imports wait until a config has been composed: `--help` and a typo answer at once.
     from tinyrm.experiment import run
     from tinyrm.report.terminal import result_table
 
     try:
-        result = run(config, folder)
+        result = run(config, folder, callbacks=callbacks)
     except Interrupted as error:
-        raise Interrupted(f"{error} Continue with: tinyrm resume {folder}") from error
+        hint = "" if sweep.in_trial() else f" Continue with: tinyrm resume {folder}"
+        raise Interrupted(f"{error}{hint}") from error
     console = table_console()
     console.print(result_table(result.evaluation))
     seconds, parameters = result.record["seconds"], result.record["parameters"]
@@ -142,7 +141,7 @@ def _run(config: TinyRMConfig, folder: Path) -> float:
         highlight=False,
     )
     console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
-    return result.dev_accuracy
+    return result
 
 
 def table_console() -> Console:
@@ -161,6 +160,20 @@ def _resume(options: argparse.Namespace) -> None:
     logging.getLogger().addHandler(logging.FileHandler(options.run / "run.log"))
     merged = OmegaConf.merge(OmegaConf.structured(TinyRMConfig), record["config"])
     _run(to_config(merged), options.run)  # type: ignore[arg-type]
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    sweep.run_command(options, _again)
+
+
+def _again(arguments: Sequence[str]) -> None:
+    """Run the application with these arguments, as `run.py` does."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register()
+    sweep.register(group="sweep")
+    logging.getLogger().handlers.clear()  # Hydra sets up its own
+    sys.argv = ["run.py", *arguments]
+    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run_one)()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

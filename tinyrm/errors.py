@@ -50,10 +50,16 @@ class ModelError(TinyRMError):
     exit_code = 2
 
 
-class NonFiniteLossError(TinyRMError):
+class NonFiniteLossError(TinyRMError, FloatingPointError):
     """The training loss became NaN or infinite. The run ends; its last good checkpoint is kept."""
 
     exit_code = 4
+
+
+class OutOfMemoryError(TinyRMError, MemoryError):
+    """A run needs more memory than its device has; says what would make it smaller."""
+
+    exit_code = 6
 
 
 class Interrupted(TinyRMError):  # noqa: N818 (an end, not an error)
@@ -66,6 +72,7 @@ class StorageError(TinyRMError):
     """A file could not be written: no space, no permission. Nothing half-written stays under a final name."""
 
     exit_code = 5
+    stops_sweep = True  # the next trial would meet the same
 
 
 def did_you_mean(word: str, choices: Iterable[str], limit: int = 3) -> str:

@@ -28,31 +28,27 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from tinyrm import provenance, tracking
-from tinyrm.config import TinyRMConfig, check, config_hash
-from tinyrm.data import PairData, fingerprint, load
-from tinyrm.errors import ConfigError, DataError, Interrupted, ModelError, NonFiniteLossError, TinyRMError
+from tinyrm import provenance, reuse, tracking
+from tinyrm.config import EvaluationConfig, TinyRMConfig, check, config_hash
+from tinyrm.data import PairData
+from tinyrm.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    ModelError,
+    NonFiniteLossError,
+    OutOfMemoryError,
+    TinyRMError,
+)
 from tinyrm.evaluation.results import EvaluationResult, evaluate
 from tinyrm.evaluation.saved import write_results
 from tinyrm.evaluation.scoring import score
-from tinyrm.evaluation.sources import benchmark_pairs
 from tinyrm.files import write_json
-from tinyrm.model import (
-    Backbone,
-    Description,
-    RewardNet,
-    build_net,
-    count_parameters,
-    find_backbone,
-    load_weights,
-    merged_net,
-    save_model,
-    token_id,
-)
-from tinyrm.prompting import EncodedPairs, Layout, tokenize
+from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
+from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
 from tinyrm.training import FitResult, PairDataModule, TinyRM, fit
-from tinyrm.types import PairScores, PreferencePair
+from tinyrm.types import PairScores
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +60,16 @@ class Prepared:
     """A config that can run: checked, its data read, its backbone found (weights not yet loaded)."""
 
     config: TinyRMConfig
-    backbone: Backbone
-    data: PairData
-    benchmark: list[PreferencePair]  # what is reported on
+    base: reuse.Base
+    pairs: reuse.Pairs
+
+    @property
+    def data(self) -> PairData:
+        return self.pairs.data
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.base.backbone
 
 
 @dataclass(frozen=True)
@@ -104,34 +107,41 @@ class _Clock:
 def prepare(config: TinyRMConfig) -> Prepared:
     """Check everything that can be checked before a model is built, and read the data.
 
+    What an earlier call of this process has read is not read again: the next point of a grid takes under a millisecond.
+
     Raises:
         ConfigError: with every problem found, those of backbone, data and benchmark among them.
         DataError, ModelError: the one problem found, if it is the only one.
     """
     check(config)  # what needs nothing but the config, before anything is read
     found: list[TinyRMError] = []
-    backbone = _attempt(lambda: find_backbone(config.model), found)
-    outside = config.evaluation.benchmark != "pairs" or config.evaluation.path is not None
-    benchmark = (
-        _attempt(lambda: benchmark_pairs(config.evaluation.benchmark, config.evaluation.path), found) if outside else []
-    )
-    data = _attempt(lambda: load(config.data, evaluation=benchmark or []), found)
-    facts = backbone.facts(config.prompt, config.objective.kind) if backbone else None
+    base = _attempt(lambda: reuse.base(config.model), found)
+    evaluation, before = config.evaluation, len(found)
+    _attempt(lambda: reuse.benchmark(evaluation), found)
+    if len(found) > before:
+        evaluation = EvaluationConfig()  # so that problems of the data are told too
+    pairs = _attempt(lambda: reuse.pairs(config.data, evaluation), found)
+    facts = base.backbone.facts(config.prompt, config.objective.kind) if base else None
     try:
         check(config, facts, [str(problem) for problem in found])
     except ConfigError as error:
         if len(found) == len(error.problems) == 1:
             raise found[0] from None
         raise
-    assert backbone is not None and data is not None and benchmark is not None
-    return Prepared(config, backbone, data, benchmark if outside else data.test)
+    assert base is not None and pairs is not None
+    return Prepared(config, base, pairs)
+
+
+def check_only(config: TinyRMConfig) -> None:
+    """Raise what :func:`prepare` would: for the points of a grid, before any of them runs."""
+    prepare(config)
 
 
 def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callback] = ()) -> ExperimentResult:
     """Train and evaluate one TinyRM, and leave its record in `folder`.
 
     Where the folder holds a checkpoint of the same config, training goes on from it, and ends as if it had never
-    stopped.
+    stopped. Data, tokens, backbone and base weights that an earlier call of this process has read are not read again.
 
     Args:
         config: one experiment.
@@ -139,9 +149,9 @@ def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callbac
         callbacks: further Lightning callbacks (pruning, reporting).
 
     Raises:
-        TinyRMError: config, data, model or storage, with what would be right; Interrupted and NonFiniteLossError for
-            the two ends of training that keep a checkpoint. Once training is prepared, `run.json` records the end
-            whichever it is.
+        TinyRMError: config, data, model, memory or storage, with what would be right; Interrupted and
+            NonFiniteLossError for the two ends of training that keep a checkpoint. Once training is prepared,
+            `run.json` records the end whichever it is.
     """
     folder = Path(folder)
     clock = _Clock()
@@ -151,32 +161,27 @@ def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callbac
     try:
         with _threads(config.trainer.threads):
             result = _run(prepared, folder, record, clock, callbacks)
-    except BaseException as error:
+    except BaseException as caught:
+        error = _out_of_memory(caught, config) or caught
         record |= {"state": _end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
         with contextlib.suppress(Exception):  # what failed first is what must be told
             write_json(folder / RUN, record)
-        raise
+        if error is caught:
+            raise
+        raise error from caught
     return result
-
-
-def encode(pairs: Sequence[PreferencePair], layout: Layout, backbone: Backbone, cache_dir: str | None) -> EncodedPairs:
-    """Tokenise (from the cache where it can) and lay out."""
-    return layout.bind(tokenize(pairs, backbone.tokenizer, spaced=layout.spaced, cache_dir=cache_dir))
 
 
 def _run(
     prepared: Prepared, folder: Path, record: dict[str, Any], clock: _Clock, callbacks: Sequence[Callback]
 ) -> ExperimentResult:
-    config, backbone, data = prepared.config, prepared.backbone, prepared.data
+    config, backbone = prepared.config, prepared.backbone
     write_json(folder / RUN, record)
     with clock.phase("tokenize"):
         layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
-        train, dev, test = (
-            encode(pairs, layout, backbone, config.data.cache_dir)
-            for pairs in (data.train, data.dev, prepared.benchmark)
-        )
+        train, dev, test = prepared.pairs.encode(layout, backbone, config.data.cache_dir)
     with clock.phase("build"):
-        net = _build(config, backbone)
+        net = prepared.base.net(config)
         both = config.objective.orders == "both"
         batches = PairDataModule(train, dev, config.trainer, config.seed, both_orders=both)
     trained, parameters = count_parameters(net)
@@ -201,11 +206,12 @@ def _run(
             tracking.finish(config.tracking)
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
-        scores = _score(net, test, config, fitted.precision)
-        result = evaluate(config.evaluation.benchmark, prepared.benchmark, scores, config.evaluation.partial)
+        merged = merged_net(net)
+        scores = _score(merged, test, config, fitted.precision)
+        result = evaluate(config.evaluation.benchmark, prepared.pairs.reported, scores, config.evaluation.partial)
     with clock.phase("save"):
         _record_training(record, fitted)
-        _save(prepared, folder, record, net, scores, result)
+        _save(prepared, folder, record, net, merged, scores, result)
     record |= {"state": "complete", "seconds": clock.seconds}
     record["throughput"]["scored_pairs_per_second"] = round(len(test) / clock.seconds["evaluate"], 2)
     write_json(folder / RUN, record)
@@ -213,25 +219,12 @@ def _run(
     return ExperimentResult(folder, result, best["accuracy"] if best else math.nan, record)
 
 
-def _build(config: TinyRMConfig, backbone: Backbone) -> RewardNet:
-    words = config.prompt.verbalizers
-    return build_net(
-        load_weights(backbone, config.objective.kind, seed=config.seed),
-        backbone.family,
-        objective=config.objective.kind,
-        freeze=config.freeze,
-        adapter=config.adapter,
-        verbalizers=(token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)),
-        seed=config.seed,
-    )
-
-
-def _score(net: RewardNet, test: EncodedPairs, config: TinyRMConfig, precision: str) -> PairScores:
+def _score(merged: RewardNet, test: EncodedPairs, config: TinyRMConfig, precision: str) -> PairScores:
     device = "cuda" if config.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     if device == "cpu" and config.trainer.precision == "auto":
         precision = "32-true"  # what is reported must not depend on whether this CPU has bf16, unless it was asked for
     return score(
-        merged_net(net).to(device),
+        merged.to(device),
         test,
         batch_tokens=config.evaluation.batch_tokens,
         precision=precision,
@@ -244,12 +237,15 @@ def _save(
     folder: Path,
     record: dict[str, Any],
     net: RewardNet,
+    merged: RewardNet,
     scores: PairScores,
     result: EvaluationResult,
 ) -> None:
     config = prepared.config
     name = config.tracking.name or f"tinyrm/{config.model.id}-{record['config_hash']}"
-    write_results(folder, result, prepared.benchmark, scores, name=name, dev=record["dev"])
+    write_results(folder, result, prepared.pairs.reported, scores, name=name, dev=record["dev"])
+    if config.trainer.save_model == "none":
+        return
     description = Description(
         objective=config.objective.kind,
         prompt=config.prompt,
@@ -259,7 +255,15 @@ def _save(
         seed=config.seed,
         config_hash=record["config_hash"],
     )
-    save_model(folder / "model", net, prepared.backbone, description, model_card(config, result, record))
+    save_model(
+        folder / "model",
+        net,
+        prepared.backbone,
+        description,
+        model_card(config, result, record),
+        parts="merged" if config.trainer.save_model == "auto" else config.trainer.save_model,
+        merged=merged.base_model,
+    )
 
 
 def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -275,12 +279,7 @@ def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
             f"{folder} holds a run of another config ({before.get('config_hash')}, this is {digest}): "
             "choose another folder (hydra.run.dir=...), or continue that run with `tinyrm resume`."
         )
-    data = prepared.data
-    fingerprints = {
-        "train": fingerprint(data.train),
-        "dev": fingerprint(data.dev),
-        "test": fingerprint(prepared.benchmark),
-    }
+    fingerprints = prepared.pairs.fingerprints
     if before is not None and before.get("fingerprints") != fingerprints:
         raise ConfigError(
             f"the data have changed since the run in {folder} began: choose another folder (hydra.run.dir=...)."
@@ -293,7 +292,7 @@ def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
         "seeds": {"seed": prepared.config.seed, "split_seed": prepared.config.data.split_seed},
-        "data": data.report.as_dict(),
+        "data": prepared.data.report.as_dict(),
         "fingerprints": fingerprints,
     }
 
@@ -334,11 +333,33 @@ def _attempt(action: Any, found: list[TinyRMError]) -> Any:
 def _end_of(error: BaseException) -> str:
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
+    if hasattr(error, "end"):  # a sweep's: pruned, timed out, ...
+        return str(error.end or "interrupted")
     if isinstance(error, NonFiniteLossError):
         return "nonfinite"
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, OutOfMemoryError):
         return "out_of_memory"
     return "failed"
+
+
+# How torch, cuBLAS and a spawned process (its traceback comes as text) say it, where they do not raise its type.
+_NO_MEMORY = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "\nMemoryError")
+
+
+def _out_of_memory(error: BaseException, config: TinyRMConfig) -> OutOfMemoryError | None:
+    """`error` in our words, where it says that the memory of a device was used up; else None."""
+    told = str(error)
+    lacking = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(sign in told for sign in _NO_MEMORY)
+    if isinstance(error, TinyRMError) or not lacking:
+        return None
+    trainer = config.trainer
+    reason = next((line.strip() for line in told.splitlines() if any(sign in line for sign in _NO_MEMORY)), told)
+    return OutOfMemoryError(
+        f"out of memory with model={config.model.id}{f' ({reason})' if reason else ''}. What makes it smaller: "
+        f"trainer.batch_tokens (now {trainer.batch_tokens}) or trainer.batch_pairs (now {trainer.batch_pairs}), with "
+        f"trainer.accumulate raised as much; evaluation.batch_tokens (now {config.evaluation.batch_tokens}) where it "
+        "ended while scoring; prompt.max_tokens; a smaller model."
+    )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from tinyrm.config import TinyRMConfig, check, compose, config_dir
 from tinyrm.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+BESIDE = {"sweep", "sweeps"}  # how experiments are swept, not what one is
+FILES = sorted(p.relative_to(CONF) for p in CONF.glob("*/*.yaml") if p.parent.name not in BESIDE)
 CHOICES = [f"{path.parent}={path.stem}" for path in FILES]
 
 # What a choice leaves to the person who chooses it.
@@ -137,8 +138,8 @@ def test_every_key_of_a_choice_is_in_the_schema(path: Path) -> None:
 
 
 def test_the_main_file_chooses_and_sets_nothing() -> None:
-    """Defaults are stated once, in the schema: config.yaml only names the choice of each group."""
-    written = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    """Defaults are stated once, in the schema: experiment.yaml only names the choice of each group."""
+    written = OmegaConf.to_container(OmegaConf.load(CONF / "experiment.yaml"))
     assert isinstance(written, dict)
     assert list(written) == ["defaults"]
     named = {next(iter(entry)) for entry in written["defaults"] if isinstance(entry, dict)}

@@ -19,6 +19,7 @@ SHOWS_ONLY = {
     "trainer.progress",
     "trainer.threads",
     "trainer.checkpoint_steps",
+    "trainer.save_model",
     "data.cache_dir",
     "evaluation.batch_tokens",
 }

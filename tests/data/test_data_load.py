@@ -138,7 +138,7 @@ def test_splits_may_be_empty_only_where_nothing_needs_them(write: Any, rows: Any
         load_folder(path, test_fraction=0)
     benchmark = [PreferencePair("b", "other", "x", "y", "chat", "chat", "b")]
     data = load_folder(path, test_fraction=0, evaluation=benchmark)
-    assert data.test == []
+    assert data.test == ()
     assert len(data.train) + len(data.dev) == 30
 
 

@@ -1,6 +1,6 @@
 """Configs: the typed schema, how it is composed, and the rules that join its fields."""
 
-from tinyrm.config.compose import compose, config_dir, config_hash, explain, register, to_config
+from tinyrm.config.compose import compose, config_dir, config_hash, config_meaning, explain, register, to_config
 from tinyrm.config.rules import Facts, check
 from tinyrm.config.schema import (
     AdapterConfig,
@@ -39,6 +39,7 @@ __all__ = [
     "compose",
     "config_dir",
     "config_hash",
+    "config_meaning",
     "explain",
     "register",
     "to_config",

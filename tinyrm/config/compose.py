@@ -26,9 +26,12 @@ _PRESENTATION = (
     "trainer.progress",
     "trainer.threads",
     "trainer.checkpoint_steps",
+    "trainer.save_model",
     "data.cache_dir",
     "evaluation.batch_tokens",
 )
+
+_OTHER_ROOTS = ("hydra", "sweep")  # what `run.py` composes beside the experiment
 
 
 def register() -> None:
@@ -48,8 +51,8 @@ def config_dir() -> Path:
     raise ConfigError(f"no conf/config.yaml beside or inside {package}: the installation is incomplete.")
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "config") -> TinyRMConfig:
-    """Compose a config as `python run.py OVERRIDES` would.
+def compose(overrides: Sequence[str] = (), config_name: str = "experiment") -> TinyRMConfig:
+    """Compose one experiment as `python run.py OVERRIDES` would.
 
     Raises:
         ConfigError: a key, value or choice does not exist or has the wrong type.
@@ -74,7 +77,10 @@ def to_config(composed: DictConfig) -> TinyRMConfig:
         problems += _unknown_keys(composed, OmegaConf.structured(TinyRMConfig), ())
         if problems:
             raise ConfigError(problems)
-        return cast(TinyRMConfig, OmegaConf.to_object(composed))
+        config = cast(TinyRMConfig, OmegaConf.to_object(composed))
+        for root in _OTHER_ROOTS:
+            vars(config).pop(root, None)
+        return config
     except OmegaConfBaseException as error:
         raise explain(error) from error
 
@@ -83,7 +89,7 @@ def _unknown_keys(node: DictConfig, schema: DictConfig, path: tuple[str, ...]) -
     """Keys that `+key=value` put beside the schema, which Hydra lets through."""
     problems = []
     for key in map(str, node.keys()):
-        if key == "hydra" and not path:
+        if key in _OTHER_ROOTS and not path:
             continue
         if key not in schema.keys():  # noqa: SIM118 (`in` is False for a mandatory value)
             problems.append(_unknown_key_message((*path, key), schema))
@@ -101,6 +107,25 @@ def _unknown_key_message(path: tuple[str, ...], schema: DictConfig) -> str:
 
 def config_hash(config: TinyRMConfig) -> str:
     """12 hex digits that two configs share exactly when they compute the same result."""
+    return hashlib.sha256(json.dumps(_meaning(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def config_meaning(config: TinyRMConfig) -> dict[str, Any]:
+    """Every key that decides what is computed, dotted, with its value."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            flat[path] = node
+
+    walk(_meaning(config), "")
+    return flat
+
+
+def _meaning(config: TinyRMConfig) -> dict[str, Any]:
     plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), resolve=True))
     for dotted in _PRESENTATION:
         *parents, leaf = dotted.split(".")
@@ -108,7 +133,7 @@ def config_hash(config: TinyRMConfig) -> str:
         for parent in parents:
             node = node[parent]
         node.pop(leaf, None)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+    return plain
 
 
 def explain(error: BaseException) -> ConfigError:
@@ -142,10 +167,20 @@ def _explain_missing_choice(error: MissingConfigException) -> str:
     return " ".join(str(error).split())
 
 
+def _with_other_roots(root: str) -> DictConfig:
+    """The schema; where a key begins with another root that has one, with that beside it."""
+    schema: DictConfig = OmegaConf.structured(TinyRMConfig)
+    stored = ConfigStore.instance().repo.get(root, {})
+    if root in _OTHER_ROOTS and isinstance(stored, dict) and "schema.yaml" in stored:
+        OmegaConf.set_struct(schema, False)
+        schema[root] = stored["schema.yaml"].node
+    return schema
+
+
 def _explain_unknown_key(key: str) -> str | None:
     """For an override of `key`: which part of it does not exist, and what stands near. None if the key exists."""
-    node: Any = OmegaConf.structured(TinyRMConfig)
     parts = key.split("@")[0].lstrip("+~").replace("/", ".").split(".")
+    node: Any = _with_other_roots(parts[0])
     for depth, part in enumerate(parts):
         if not OmegaConf.is_dict(node):
             return None

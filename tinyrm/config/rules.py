@@ -22,6 +22,7 @@ ORDERS = ("random", "both")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16", "16")
 BENCHMARKS = ("pairs", "rewardbench", "rewardbench2")
+SAVED = ("auto", "merged", "adapter", "none")
 LOGGERS = ("csv", "tensorboard", "wandb")
 CLOZE_SLOTS = ("prompt", "a", "b", "mask")
 SINGLE_SLOTS = ("prompt", "response")
@@ -82,6 +83,7 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("optimizer.schedule", c.optimizer.schedule, SCHEDULES),
         ("trainer.precision", c.trainer.precision, PRECISIONS),
         ("trainer.progress", c.trainer.progress, ("auto", "on", "off")),
+        ("trainer.save_model", c.trainer.save_model, SAVED),
         ("evaluation.benchmark", c.evaluation.benchmark, BENCHMARKS),
         *(("tracking.loggers", logger, LOGGERS) for logger in c.tracking.loggers),
     ):

@@ -144,10 +144,14 @@ class TrainerConfig:
     patience: int = 0  # evaluations without a better dev accuracy before stopping early; 0 is off
     checkpoint_steps: int = 50  # optimizer steps between two writes of last.ckpt; 0: only at evaluations
     accelerator: str = "auto"
-    devices: int = 1
+    devices: int = 1  # of one run; what a trial of a sweep has is sweep.devices_per_trial
     precision: str = "auto"  # auto | 32 | bf16 | 16: auto is bf16 where the hardware has it, else 32
     threads: int = 0  # CPU threads of one process; 0 leaves torch's choice
     progress: str = "auto"  # auto (only on a terminal) | on | off
+    # What model/ holds at the end. auto: adapter in a trial of a sweep, else merged | merged: the model for
+    # `transformers` and the adapter beside it | adapter: the latter alone, a few MB (where there is none, the merged
+    # model) | none: nothing; the trained weights are in checkpoints/
+    save_model: str = "auto"
 
 
 @dataclass

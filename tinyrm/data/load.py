@@ -25,9 +25,9 @@ class PairData:
     `test` may be empty when a benchmark is evaluated instead; `train` and `dev` never are.
     """
 
-    train: list[PreferencePair]
-    dev: list[PreferencePair]
-    test: list[PreferencePair]
+    train: tuple[PreferencePair, ...]
+    dev: tuple[PreferencePair, ...]
+    test: tuple[PreferencePair, ...]
     report: DataReport
 
 
@@ -93,7 +93,7 @@ def load(config: DataConfig, *, evaluation: Sequence[PreferencePair] = ()) -> Pa
     merged: Splits = {split: [pair for splits in steps.sources for pair in splits[split]] for split in SPLITS}
     report = DataReport(reports, steps.dropped, by_section(merged))
     _LOG.info("%s", report)
-    return PairData(merged["train"], merged["dev"], merged["test"], report)
+    return PairData(tuple(merged["train"]), tuple(merged["dev"]), tuple(merged["test"]), report)
 
 
 def _of_sections(sources: Sequence[Splits], wanted: Container[str]) -> list[Splits]:

@@ -1,7 +1,7 @@
 """Models: backbones, heads, adapters, freezing, saving."""
 
 from tinyrm.model.adapters import count_parameters, make_trainable
-from tinyrm.model.backbone import Backbone, find_backbone, load_weights
+from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_weights
 from tinyrm.model.families import FAMILIES, Family, family_of
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
 from tinyrm.model.saving import Description, SavedModel, load_model, merged_model, merged_net, save_model
@@ -23,6 +23,7 @@ __all__ = [
     "merged_model",
     "merged_net",
     "pairwise_loss",
+    "read_weights",
     "save_model",
     "token_id",
 ]

@@ -106,7 +106,12 @@ def find_backbone(config: ModelConfig) -> Backbone:
 
 
 def load_weights(backbone: Backbone, objective: str, *, seed: int) -> PreTrainedModel:
-    """The model with the head of `objective`, float32, on the CPU, in eval mode.
+    """The model with the head of `objective`, float32, on the CPU, in eval mode; see :func:`read_weights`."""
+    return read_weights(backbone, objective, seed=seed)[0]
+
+
+def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreTrainedModel, bool]:
+    """The model with the head of `objective`, float32, on the CPU, in eval mode, and whether `seed` had a say in it.
 
     A masked-LM head that the checkpoint lacks starts from the identity (dense = I, norm = 1), its vocabulary matrix
     tied to the embeddings; that is said in the log. A classification head is always new, drawn from `seed`.
@@ -123,7 +128,7 @@ def load_weights(backbone: Backbone, objective: str, *, seed: int) -> PreTrained
         torch.manual_seed(seed)
         if backbone.location is None:
             fresh: PreTrainedModel = auto.from_config(backbone.config).float().eval()
-            return fresh
+            return fresh, True
         with hub_errors(backbone.name, backbone.location), quiet_transformers():
             model, report = auto.from_pretrained(
                 backbone.location,
@@ -133,9 +138,14 @@ def load_weights(backbone: Backbone, objective: str, *, seed: int) -> PreTrained
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    if objective == "cloze" and any(_in_head(key, backbone.family) for key in report["missing_keys"]):
-        _identity_head(model, backbone)
-    return model.eval()
+    known: set[str] = set()
+    if objective == "cloze":
+        known = {key for key in report["missing_keys"] if _in_head(key, backbone.family)}
+        if known:
+            _identity_head(model, backbone)
+    # `transformers` draws new matrices and starts biases at 0.
+    drawn = any(not key.endswith("bias") for key in report["missing_keys"] if key not in known)
+    return model.eval(), drawn
 
 
 @lru_cache(maxsize=1)

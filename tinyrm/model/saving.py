@@ -61,19 +61,36 @@ class SavedModel:
     description: Description
 
 
-def save_model(folder: Path, net: RewardNet, backbone: Backbone, description: Description, card: str) -> None:
+def save_model(
+    folder: Path,
+    net: RewardNet,
+    backbone: Backbone,
+    description: Description,
+    card: str,
+    *,
+    parts: str = "merged",
+    merged: PreTrainedModel | None = None,
+) -> None:
     """Write `folder/merged` (for `transformers`), `folder/adapter` (for `peft`, where there is one) and a model card.
 
     The folder appears whole or not at all; one that is there is replaced.
 
+    Args:
+        folder: where it goes.
+        net: what was trained.
+        backbone, description, card: what goes with it.
+        parts: 'merged' writes both; 'adapter' leaves the merged model out where there is an adapter.
+        merged: :func:`merged_model` of `net`, where it was made already.
+
     Raises:
         StorageError: no room or no permission.
     """
-    merged = merged_model(net)
 
     def write(target: Path) -> None:
-        merged.save_pretrained(target / "merged")
-        _accompany(target / "merged", backbone, description)
+        adapted = isinstance(net.model, PeftModel)
+        if parts == "merged" or not adapted:
+            (merged_model(net) if merged is None else merged).save_pretrained(target / "merged")
+            _accompany(target / "merged", backbone, description)
         if isinstance(net.model, PeftModel):
             _save_adapter(target, net.model, net.base_model, backbone, description)
         (target / "README.md").write_text(card, encoding="utf-8")
@@ -151,11 +168,12 @@ def _write_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _find(folder: Path) -> Path:
-    for candidate in (folder, folder / "merged", folder / "model" / "merged"):
-        if (candidate / DESCRIPTION).is_file():
-            return candidate
+    for part in ("", "merged", "adapter", "model/merged", "model/adapter"):
+        if (folder / part / DESCRIPTION).is_file():
+            return folder / part
     raise ModelError(
-        f"{folder} holds no model saved by TinyRM: give a run folder (with model/) or a folder with {DESCRIPTION}."
+        f"{folder} holds no model saved by TinyRM: give a run folder (with model/, which trainer.save_model=none "
+        f"leaves out) or a folder with {DESCRIPTION}."
     )
 
 

@@ -1,5 +1,6 @@
 """Training: the LightningModule, its batches, checkpoints and stopping."""
 
+from tinyrm.training.callbacks import history_of
 from tinyrm.training.datamodule import PairDataModule, ScoreStream
 from tinyrm.training.fit import FitResult, choose_precision, fit
 from tinyrm.training.history import BEST, HISTORY, LAST, History
@@ -16,4 +17,5 @@ __all__ = [
     "TinyRM",
     "choose_precision",
     "fit",
+    "history_of",
 ]

@@ -293,6 +293,12 @@ class ProgressBar(Callback):
         self.teardown(trainer, pl_module, "fit")
 
 
+def history_of(trainer: L.Trainer) -> History:
+    """The history that the trainer's :class:`Checkpoints` keeps."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(c.history for c in callbacks if isinstance(c, Checkpoints))
+
+
 def _check_finite(trainer: L.Trainer) -> None:
     """Refuse to write weights that have diverged since the last loss was looked at."""
     trained = trainer.lightning_module.net.trained_state()  # type: ignore[operator, union-attr]

@@ -41,6 +41,7 @@ class TinyRM(L.LightningModule):
         self.optimizer_config = optimizer
         self.steps = steps
         self.seed = seed
+        self.dev_log_odds: list[Tensor] = []  # of the evaluation that runs or ran last: (pairs of a batch,) each
 
     def training_step(self, batch: TensorBatch, batch_idx: int) -> Tensor:
         log_odds = self.net(batch)
@@ -59,6 +60,9 @@ class TinyRM(L.LightningModule):
     def on_train_batch_start(self, batch: TensorBatch, batch_idx: int) -> None:
         torch.manual_seed(((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank) % 2**63)
 
+    def on_validation_epoch_start(self) -> None:
+        self.dev_log_odds = []
+
     def validation_step(self, batch: TensorBatch, batch_idx: int) -> None:
         scores = self.net(batch)
         both = scores.view(2 if self.net.objective == "cloze" else 1, -1)
@@ -66,6 +70,7 @@ class TinyRM(L.LightningModule):
         right = (mean > 0).float() + 0.5 * (mean == 0).float()
         consistent = (both.sign() == both[0].sign()).all(dim=0).float()
         pairs = len(mean)
+        self.dev_log_odds.append(mean.detach().float())
         shared: dict[str, Any] = {"on_epoch": True, "batch_size": pairs, "sync_dist": True}
         self.log("dev/accuracy", right.mean(), prog_bar=True, **shared)
         self.log("dev/loss", pairwise_loss(mean), **shared)

@@ -1,0 +1,138 @@
+"""What the tests of the sweep engine share: a toy Hydra app in a folder of its own, run as a person would."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import setup_globals
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from tinyrm.sweep import register
+from tinyrm.sweep.outcome import TrialRecord
+from tinyrm.sweep.storage import open_storage
+from tinyrm.sweep.study import Study
+
+TOY = Path(__file__).parent / "toy"
+
+
+class Toy:
+    """The toy app, copied into `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(TOY, folder, dirs_exist_ok=True)
+        self.notes = folder / "runs.txt"
+
+    def command(self, *overrides: str) -> list[str]:
+        """What a person would type."""
+        return [sys.executable, "app.py", "-m", f"runs={self.notes}", *overrides]
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The environment without devices of the machine that runs the tests."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "SWEEP_STORAGE")}
+        return {**kept, "CUDA_VISIBLE_DEVICES": "", "HYDRA_FULL_ERROR": "1", **variables}
+
+    def start(self, *overrides: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a sweep in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*overrides),
+            cwd=self.folder,
+            env=self.environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *overrides: str, timeout: float = 120, **variables: str) -> tuple[int, str]:
+        """Run a sweep to its end: exit code and output."""
+        process = self.start(*overrides, **variables)
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return process.returncode, output
+
+    def noted(self, what: str) -> Counter[int]:
+        """How often each trial noted `begin` or `end`."""
+        if not self.notes.exists():
+            return Counter()
+        lines = (line.split() for line in self.notes.read_text().splitlines())
+        return Counter(int(fields[1]) for fields in lines if fields[0] == what)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Toy:
+    return Toy(tmp_path / "app")
+
+
+class Engine:
+    """The engine in this process, with the toy app's config and any task: no process is started.
+
+    Args:
+        folder: of its sweeps.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def context(self, *overrides: str) -> tuple[HydraContext, DictConfig]:
+        """Hydra's context, and the config it composes for `-m` with these overrides."""
+        with initialize_config_dir(str(TOY / "conf"), version_base="1.3", job_name="app"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            master = hydra.compose_config(
+                "config", list(overrides), run_mode=RunMode.MULTIRUN, from_shell=False, with_log_configuration=False
+            )
+            return HydraContext(hydra.config_loader, Callbacks(master)), master
+
+    def sweep(self, task: Callable[[Any], Any], *overrides: str, **settings: object) -> list[TrialRecord]:
+        """What `-m` does, with one worker in this process, or with the launcher given in `overrides`."""
+        quiet = ["hydra/hydra_logging=none", "hydra/job_logging=none", f"hydra.sweeper.settings.dir={self.folder}"]
+        launcher = [] if any(o.startswith("hydra/launcher") for o in overrides) else ["hydra/launcher=basic"]
+        given = [f"hydra.sweeper.settings.{key}={value}" for key, value in settings.items()]
+        context, master = self.context(*quiet, *launcher, *given, *overrides)
+        sweeper = Plugins.instance().instantiate_sweeper(config=master, hydra_context=context, task_function=task)
+        setup_globals()
+        found: list[TrialRecord] = sweeper.sweep(list(master.hydra.overrides.task))
+        return found
+
+    def study(self, name: str) -> Study:
+        """One of its sweeps."""
+        return Study(open_storage(f"sqlite:///{self.folder}/sweeps.db", create=False), name, 10)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.delenv("SWEEP_STORAGE", raising=False)
+    register()
+    return Engine(tmp_path / "multirun")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A real PostgreSQL server: see postgres.py."""
+    spec = importlib.util.spec_from_file_location("sweep_postgres", Path(__file__).with_name("postgres.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    server = module.Postgres()
+    try:
+        yield server.begin()
+    finally:
+        server.destroy()

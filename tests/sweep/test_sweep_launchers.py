@@ -1,0 +1,81 @@
+"""One contract, which every launcher keeps; through the toy app, as a person would type it."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+NAMED = "hydra.sweeper.settings.name=s"
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    """trials.csv, which must agree with trials.parquet."""
+    with (folder / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = pq.read_table(folder / "trials.parquet").to_pylist()
+    assert [{k: str(v) if v is not None else "" for k, v in row.items()} for row in columns] == rows
+    return columns
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["hydra/launcher=local", "hydra.sweeper.settings.workers=2"],
+        ["hydra/launcher=basic"],
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        ["hydra/launcher=submitit_local", "hydra.sweeper.settings.workers=2"],
+    ],
+    ids=lambda overrides: overrides[0].partition("=")[2],
+)
+class TestEveryLauncher:
+    def test_a_grid_completes_resumes_and_extends(self, toy: Any, launcher: list[str]) -> None:
+        code, output = toy.run(*launcher, NAMED, "x=1,2", "g=one,two", "y=0")
+        assert code == 0, output
+        assert "4 to start (4 new points)" in output
+        assert toy.noted("begin") == toy.noted("end") == Counter(range(4))
+        rows = trials(toy.folder / "multirun" / "s")
+        assert [(r["trial"], r["state"], r["params.x"], r["params.g"]) for r in rows] == [
+            (0, "complete", 1, "one"),
+            (1, "complete", 1, "two"),
+            (2, "complete", 2, "one"),
+            (3, "complete", 2, "two"),
+        ]
+        assert [(r["metrics.value"], r["metrics.value.low"], r["metrics.cost"]) for r in rows] == [
+            (110.0, 109.0, 1.0),
+            (210.0, 209.0, 1.0),
+            (120.0, 119.0, 2.0),
+            (220.0, 219.0, 2.0),
+        ]
+        assert [r["overrides"] for r in rows] == ["x=1 g=one", "x=1 g=two", "x=2 g=one", "x=2 g=two"]
+        assert {r["attempt"] for r in rows} == {1}
+        for number in range(4):
+            folder = toy.folder / "multirun" / "s" / str(number)
+            assert (folder / ".hydra" / "overrides.yaml").read_text().split() == [
+                *("-", "y=0", "-", f"x={number // 2 + 1}", "-", f"g={('one', 'two')[number % 2]}")
+            ]
+        assert "python app.py y=0 x=2 g=two" in output
+
+        code, output = toy.run(*launcher, NAMED, "x=1,2", "g=one,two", "y=0")
+        assert code == 0, output
+        assert "0 to start (4 trials were there before, 4 points equal others)" in output
+        assert sum(toy.noted("begin").values()) == 4
+
+        code, output = toy.run(*launcher, NAMED, "x=1,2,3", "g=one,two", "y=0")
+        assert code == 0, output
+        assert "2 to start (2 new points" in output
+        assert toy.noted("end") == Counter(range(6))
+        rows = trials(toy.folder / "multirun" / "s")
+        assert [r["params.x"] for r in rows] == [1, 1, 2, 2, 3, 3]
+
+    def test_a_trial_that_raises_is_told_and_the_rest_run(self, toy: Any, launcher: list[str]) -> None:
+        code, output = toy.run(*launcher, NAMED, "mode=fine,raise,nan")
+        assert code == 3, output
+        assert "2 of 3 trials failed for good" in output
+        assert "trial 1 failed: RuntimeError: this trial raises" in output
+        assert "trial 2 nonfinite: FloatingPointError: the loss became NaN" in output
+        assert [r["state"] for r in trials(toy.folder / "multirun" / "s")] == ["complete", "failed", "nonfinite"]

@@ -1,0 +1,89 @@
+"""A toy trial: sleeps in steps with a checkpoint after each, and fails in every way a trial can fail."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from tinyrm.sweep import Result, current_progress, register
+
+register()
+STEP_S = 0.05
+HOLD_AT = 4
+
+
+def note(config: Any, what: str) -> None:
+    """One line, appended in one write: lines of several processes never mix."""
+    if config.runs:
+        handle = os.open(config.runs, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(handle, f"{what} {time.time()}\n".encode())
+        os.close(handle)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: Any) -> Result:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    number = HydraConfig.get().job.num
+    progress = current_progress()
+    steps = round(config.seconds / STEP_S)
+    checkpoint = folder / "checkpoint"
+    done, work = map(int, checkpoint.read_text().split()[:2]) if checkpoint.exists() else (0, 0)
+    note(config, f"begin {number} {done} {os.environ.get('CUDA_VISIBLE_DEVICES') or '-'} {os.getpid()}")
+    fail(config)
+    for step in range(done, steps):
+        while step == HOLD_AT and config.hold and Path(config.hold).exists():
+            time.sleep(0.02)
+        time.sleep(STEP_S)
+        work += config.x
+        temporary = folder / f".checkpoint.{os.getpid()}"
+        temporary.write_text(f"{step + 1} {work} {'.' * config.padding}")
+        temporary.replace(checkpoint)
+        if progress is not None:
+            progress.advance((step + 1) / steps)
+            if config.mode == "report":
+                progress.report(config.x * (step + 1), step + 1, samples=[config.x + i for i in range(20)])
+    value = 10 * config.x + config.y + 100 * config.g.z
+    note(config, f"end {number}")
+    if config.mode == "nan_value":
+        value = float("nan")
+    return Result(
+        {"value": value, "cost": float(config.x)}, {"value": (value - 1, value + 1)}, {"steps": steps, "work": work}
+    )
+
+
+def fail(config: Any) -> None:
+    """Go wrong, where asked to."""
+    if config.mode == "raise":
+        raise RuntimeError("this trial raises")
+    if config.mode == "exit":
+        sys.exit("this trial ends its process")
+    if str(config.mode) == "nan":
+        raise FloatingPointError("the loss became NaN")
+    if config.mode == "hang":
+        while True:
+            time.sleep(0.1)
+    if config.mode == "hang_hard":  # in C, and it keeps Python's lock: no thread of this process can run
+        ctypes.PyDLL(None).sleep(3600)
+    if config.mode == "hang_lock":  # in C, where no signal gets through; other threads run
+        lock = ctypes.create_string_buffer(64)
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+    if config.mode == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.mode == "memory":
+        hoard = []
+        while True:
+            hoard.append(bytearray(b"x") * 50_000_000)
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Every YAML in sweeps/ says which question it answers, and runs: one trial, a few steps, on the smallest model."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+SMALL = [
+    "model=tiny",
+    "data.synthetic.train_pairs=24",
+    "data.synthetic.dev_pairs=6",
+    "data.synthetic.test_pairs=6",
+    "trainer.batch_pairs=1",
+    "prompt.max_tokens=160",
+    "hydra/launcher=basic",
+    "sweep.n_trials=1",
+]
+
+
+def test_they_are_the_named_ones() -> None:
+    assert {p.stem for p in SWEEPS} == {
+        "adapters",
+        "dora_rank",
+        "freeze",
+        "hyperband",
+        "multi_objective",
+        "paper",
+        "prompts",
+        "tpe",
+    }
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_it_says_its_question(path: Path) -> None:
+    first, second = path.read_text(encoding="utf-8").splitlines()[:2]
+    assert first == "# @package _global_"
+    assert second.startswith("# ")
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
+def test_it_runs(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), "-m", f"+sweeps={path.stem}", *SMALL],
+        cwd=tmp_path,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "multirun" / path.stem / "trials.csv").open(encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    assert [row["state"] for row in rows] == ["complete"]
+    assert 0 <= float(rows[0]["metrics.dev_accuracy"]) <= 1

@@ -1,0 +1,60 @@
+"""What an application may tell the engine about its configs. Everything has a default that fits any Hydra app."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig
+
+from .composing import flatten
+from .errors import SweepError
+
+
+class App:
+    """Override what the application knows better, and name the object in `hydra.sweeper.app`."""
+
+    def check(self, config: DictConfig) -> None:
+        """Raise where a trial with this config could not run. Called for every point before anything runs.
+
+        An exception with a tuple `problems` has each of them listed.
+        """
+
+    def explain(self, error: Exception) -> Exception:
+        """A complaint of Hydra's or OmegaConf's in the application's own words."""
+        return error
+
+    def meaning(self, config: DictConfig) -> Mapping[str, Any]:
+        """What of a config decides its result, by dotted key: configs with the same meaning are equal."""
+        return flatten(config)
+
+    def identity(self) -> Mapping[str, str]:
+        """What beside the config decides a result (the code): a sweep goes on only with the same."""
+        return {}
+
+
+def load_app(path: str | None) -> App:
+    """The object named by `hydra.sweeper.app`.
+
+    Raises:
+        SweepError: there is no such object, or it lacks a function.
+    """
+    if path is None:
+        return App()
+    try:
+        found = get_object(path)
+        app = found() if isinstance(found, type) else found
+    except Exception as error:  # get_object runs the module
+        raise SweepError(f"hydra.sweeper.app={path} cannot be loaded: {error}") from error
+    if not isinstance(app, App):
+        raise SweepError(f"hydra.sweeper.app={path} must be an App of the sweep engine.")
+    return app
+
+
+def fingerprint(meaning: Mapping[str, Any]) -> str:
+    """16 hex digits that equal configs share."""
+    text = json.dumps(meaning, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

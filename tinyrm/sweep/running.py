@@ -1,0 +1,250 @@
+"""One call of a sweep, from what was typed to the table at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from rich.text import Text
+
+from .app import load_app
+from .board import Board, print_line
+from .checking import check_points, sample, settings_problems
+from .composing import Composer, save_yaml
+from .config import DEFAULT_METRICS, SweepConfig
+from .errors import SweepError, SweepInterrupted, TrialsFailedError
+from .outcome import TrialRecord
+from .planning import Question, Settled, settle
+from .samplers import GRID, problems
+from .space import Space, parse
+from .storage import open_storage
+from .study import Study
+from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summary
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 10  # of starting workers again, where a launcher's own died with work left
+
+
+class Run:
+    """One call of the sweeper.
+
+    Args:
+        context, task, master: Hydra's: the task function and the config composed for the sweep.
+        settings: of the sweep.
+        app: dotted path of the application's :class:`App`.
+        params: of `hydra.sweeper.params`.
+    """
+
+    def __init__(
+        self,
+        context: HydraContext,
+        task: TaskFunction,
+        master: DictConfig,
+        settings: SweepConfig,
+        app: str | None,
+        params: dict[str, Any] | None,
+    ) -> None:
+        self.context, self.task, self.master = context, task, master
+        self.settings, self.app_path, self.app = settings, app, load_app(app)
+        self.params = {**settings.params, **(params or {})}
+        self.metrics = settings.metrics or DEFAULT_METRICS
+
+    def sweep(self, arguments: Sequence[str]) -> list[TrialRecord]:
+        """Check, plan, run, report."""
+        question = self._question(arguments)
+        storage = open_storage(self.settings.storage)
+        settled = settle(storage, self.settings.name, question, self.settings.storage_patience_s)
+        study = settled.study
+        self._announce(settled, question)
+        folder = Path(study.header()["folder"])
+        folder.mkdir(parents=True, exist_ok=True)
+        save_yaml(folder / "multirun.yaml", self.master)
+        try:
+            self._work(study, folder)
+        except SweepInterrupted as error:
+            raise SweepInterrupted(f"{error} Go on with: {_again(study.name)}") from error
+        finish_if_last(study)
+        records = study.records()
+        _print_result(study, records)
+        failed = [r for r in records if r.failed]
+        if failed:
+            raise TrialsFailedError(_failures(study.name, failed, len(records)))
+        return records
+
+    # --- before
+
+    def _question(self, arguments: Sequence[str]) -> Question:
+        settings, loader = self.settings, self.context.config_loader
+        wrong = settings_problems(settings, self.metrics, self.master)
+        if wrong:
+            raise SweepError(wrong)
+        given = [f"{key}={value}" for key, value in self.params.items()]
+        space, fixed = parse([*given, *arguments], settings.arms, loader)
+        sampler = self._sampler(space)
+        wrong = problems(
+            sampler, settings.sampler_options, settings.pruner, settings.pruner_options, list(self.metrics)
+        )
+        if sampler == GRID and not space.finite:
+            endless = ", ".join(d.name for d in space.dimensions if not d.finite)
+            wrong.append(f"sweep.sampler=grid cannot list {endless}: give choices or a range, or another sampler.")
+        if sampler != GRID and settings.n_trials is None:
+            wrong.append(f"sweep.sampler={sampler} needs sweep.n_trials: how many trials in all.")
+        if wrong:
+            raise SweepError(wrong)
+        composer = Composer(self.context, self.master)
+        points = list(space.grid()) if sampler == GRID else sample(space, settings.check_points, settings.seed)
+        digests = check_points(points, space, fixed, composer, self.app)
+        keys = space.config_keys()
+        meaning = {
+            key: value
+            for key, value in self.app.meaning(composer.compose_bare(fixed)).items()
+            if not any(key == k or key.startswith(f"{k}.") for k in keys)
+        }
+        return Question(
+            space=space,
+            fixed=tuple(fixed),
+            sampler=sampler,
+            n_trials=settings.n_trials,
+            fingerprints=digests if sampler == GRID else (),
+            meaning=meaning,
+            identity=self.app.identity(),
+            metrics=self.metrics,
+            command=tuple(self._command(arguments)),
+            program=_program(),
+            folder=Path(settings.dir),
+            on_change=settings.on_change,
+            retry_failed=settings.retry_failed,
+        )
+
+    def _sampler(self, space: Space) -> str:
+        if self.settings.sampler != "auto":
+            return self.settings.sampler
+        return GRID if space.finite else "tpe"
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        hydra = OmegaConf.to_container(self.master.hydra.overrides.hydra)
+        assert isinstance(hydra, list)
+        kept = [o for o in hydra if not str(o).startswith("hydra.mode=")]
+        return [*map(str, kept), *(a for a in arguments if not a.startswith("sweep.name="))]
+
+    def _announce(self, settled: Settled, question: Question) -> None:
+        study = settled.study
+        left = study.unstarted()
+        parts = [f"{settled.new} new points"] if settled.new else []
+        parts += [f"{settled.kept} trials were there before"] if settled.kept else []
+        parts += [f"{settled.equal} points equal others"] if settled.equal else []
+        log.info(
+            "Sweep %s (%s): %s to start%s. Trials go to %s; watch with: %s",
+            study.name,
+            question.sampler,
+            left,
+            f" ({', '.join(parts)})" if parts else "",
+            study.header()["folder"],
+            f"tinyrm sweep status {study.name} --watch",
+        )
+
+    # --- the work
+
+    def _work(self, study: Study, folder: Path) -> None:
+        """Start workers until nothing is left to do."""
+        from .sweeper import WorkerTask
+
+        task = WorkerTask(self.task, self.context, self.master, study.name, self.app_path)
+        for _ in range(_ROUNDS):
+            left = [r for r in study.records() if not r.finished]
+            open_points = study.unstarted() + len(left)
+            if not open_points:
+                return
+            # Each round has a launcher of its own: some keep state of their jobs.
+            launcher = Plugins.instance().instantiate_launcher(self.context, task, self.master)
+            count = min(self._workers(launcher), open_points)
+            names = _fresh(folder / "workers", count)
+            overrides = [
+                [f"hydra.sweep.dir={_quoted(folder)}", f"hydra.sweep.subdir={_quoted(f'workers/{n}')}"] for n in names
+            ]
+            with Board(study, self.metrics):
+                returns = launcher.launch(overrides, initial_job_idx=0)
+            for done in returns:
+                with contextlib.suppress(SweepInterrupted):
+                    _ = done.return_value  # raises what the job raised
+            if study.stops() and any(_was_stopped(done) for done in returns):
+                raise SweepInterrupted(f"sweep {study.name} was told to stop.")
+        raise SweepError(f"workers of sweep {study.name} keep dying; see {folder / 'workers'}.")
+
+    def _workers(self, launcher: Any) -> int:
+        if hasattr(launcher, "workers") and callable(launcher.workers):
+            return int(launcher.workers())
+        name = str(self.master.hydra.runtime.choices.get("hydra/launcher"))
+        if name == "basic":
+            return 1  # in this process, one after another
+        if self.settings.workers is not None:
+            return self.settings.workers
+        jobs = OmegaConf.select(self.master, "hydra.launcher.n_jobs")
+        if isinstance(jobs, int) and jobs > 0:
+            return jobs
+        raise SweepError(f"hydra/launcher={name}: say how many workers it is to start, with sweep.workers=N.")
+
+
+def finish_if_last(study: Study) -> None:
+    """Write the summary, where nothing is left to run: the last one out does it."""
+    if study.unstarted() == 0:
+        with study.storage.lock(f"{study.name}:summary"):
+            records = study.records()
+            if all(r.finished for r in records):
+                write_summary(study.header(), records)
+
+
+def _print_result(study: Study, records: Sequence[TrialRecord]) -> None:
+    header = study.header()
+    print_line(ranking_table(study.name, header, records))
+    order = ranked(header["metrics"], records)
+    if order:
+        print_line(Text(f"best: {best_line(header, order[0])}"))
+    print_line(Text(f"{header['folder']}: {CSV}, {PARQUET}, one folder a trial"))
+
+
+def _failures(name: str, failed: Sequence[TrialRecord], total: int) -> str:
+    lines = [f"  trial {r.number} {r.state.replace('_', ' ')}: {r.message}" for r in failed[:20]]
+    more = [f"  ... and {len(failed) - 20} more"] if len(failed) > 20 else []
+    return "\n".join(
+        [
+            f"{len(failed)} of {total} trials failed for good:",
+            *lines,
+            *more,
+            f"Tracebacks: tinyrm sweep show {name} K. To run them once more: tinyrm sweep resume {name} --failed",
+        ]
+    )
+
+
+def _again(name: str) -> str:
+    return shlex.join(["tinyrm", "sweep", "resume", name])
+
+
+def _was_stopped(done: Any) -> bool:
+    return isinstance(getattr(done, "_return_value", None), SweepInterrupted)
+
+
+def _program() -> str:
+    script = Path(sys.argv[0]).name
+    return f"python {script}" if script.endswith(".py") else script
+
+
+def _fresh(folder: Path, count: int) -> list[int]:
+    """Numbers of workers that have no folder yet."""
+    used = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    first = max(used, default=-1) + 1
+    return list(range(first, first + count))
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

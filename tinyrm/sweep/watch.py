@@ -1,0 +1,169 @@
+"""The watch over a running trial: keeps its lease, hears orders, and ends it when its time or memory is up.
+
+A trial is ended in steps, each harder than the one before: its next report raises; a signal raises in the middle of
+whatever Python it runs; this thread ends the process, and whoever started the worker starts another; where not even a
+thread can run, because the trial hangs in C and keeps Python's lock, a timer without Python ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from .config import SweepConfig
+from .errors import End, StorageUnavailableError, TrialEnded
+from .interrupts import raise_soon
+from .outcome import Outcome
+from .progress import Progress
+from .study import Claim, Study
+
+log = logging.getLogger(__name__)
+
+RESTART = 75  # exit code of a worker that must be replaced (EX_TEMPFAIL)
+GRACE_S = 5.0  # for a task to react to the signal
+_TICK_S = 0.2
+_LONGEST_PAUSE_S = 1.0  # between two tries to reach a storage that is away
+
+
+class Watch:
+    """A thread beside a trial; a context manager.
+
+    Args:
+        study, claim: the trial.
+        progress: the task's line to its sweep.
+        settings: the sweep's.
+        stops: how often the sweep had been told to stop when this worker began.
+    """
+
+    def __init__(self, study: Study, claim: Claim, progress: Progress, settings: SweepConfig, stops: int) -> None:
+        self._study, self._claim, self._progress = study, claim, progress
+        self._settings, self._stops = settings, stops
+        self._began = time.monotonic()
+        self._done = threading.Event()
+        self._guard = threading.Lock()  # held while a signal is sent, so that none arrives after the trial
+        self._main = threading.current_thread() is threading.main_thread()
+        self._thread = threading.Thread(target=self._run, name=f"watch-{claim.number}", daemon=True)
+        self._before: Any = None
+        self._away = False
+        self._trace: IO[str] | None = None
+
+    def __enter__(self) -> Watch:
+        limit = self._settings.trial_timeout_min
+        if limit is not None:
+            self._trace = hang_file(self._progress.folder, self._claim.attempt).open("w", encoding="utf-8")
+            faulthandler.dump_traceback_later(60 * limit + 2 * GRACE_S, exit=True, file=self._trace)
+        if self._main:
+            self._before = signal.signal(signal.SIGALRM, self._raise)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        ending = self._progress.ending
+        if ending is not None and error is not None and error is not ending:
+            raise ending from error  # the task put its own error in the place of ours
+
+    def close(self) -> None:
+        """Stop watching. May be called again, where a signal came in between."""
+        with self._guard:
+            self._done.set()
+        if self._trace is not None:
+            faulthandler.cancel_dump_traceback_later()
+            self._trace.close()
+            hang_file(self._progress.folder, self._claim.attempt).unlink(missing_ok=True)
+        if self._before is not None:
+            signal.signal(signal.SIGALRM, self._before)
+
+    def _raise(self, number: int, frame: Any) -> None:
+        if self._progress.ending is not None and not self._done.is_set():
+            raise_soon(self._progress.ending)
+
+    def _run(self) -> None:
+        beat = time.monotonic() + self._settings.heartbeat_s
+        while not self._done.wait(_TICK_S):
+            ending = self._over()
+            if ending is None and time.monotonic() >= beat:
+                ending = self._beat()
+                every = self._settings.heartbeat_s
+                beat = time.monotonic() + (min(every, _LONGEST_PAUSE_S) if self._away else every)
+            if ending is not None:
+                self._end(ending)
+                return
+
+    def _over(self) -> TrialEnded | None:
+        limit = self._settings.trial_timeout_min
+        if limit is not None and time.monotonic() - self._began > 60 * limit:
+            return TrialEnded(End.TIMED_OUT, f"ran longer than sweep.trial_timeout_min={limit:g}")
+        memory, most = _resident_gb(), self._settings.trial_memory_gb
+        if most is not None and memory > most:
+            return TrialEnded(End.OUT_OF_MEMORY, f"took {memory:.1f} GB; sweep.trial_memory_gb={most:g}")
+        return None
+
+    def _beat(self) -> TrialEnded | None:
+        try:
+            orders = self._study.heartbeat(
+                self._claim, self._progress.fraction, lease_s=self._settings.lease_s, stops=self._stops
+            )
+        except StorageUnavailableError as error:
+            if not self._away:
+                log.warning("The trial goes on while its storage is away: %s", error)
+            self._away = True
+            return None
+        if self._away:
+            self._away, self._study.storage.returned = False, time.time()
+        if orders.lost:
+            return TrialEnded(None, "its lease ran out and another worker has taken it over")
+        if orders.stop_trial:
+            return TrialEnded(End.STOPPED, "stopped by hand")
+        if orders.stop_sweep:
+            self._ask_to_stop()
+        return None
+
+    def _ask_to_stop(self) -> None:
+        """As Ctrl-C would: the task may write a checkpoint first."""
+        with self._guard:
+            if not self._done.is_set():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        self._done.wait(self._settings.lease_s)
+
+    def _end(self, ending: TrialEnded) -> None:
+        self._progress.ending = ending
+        with self._guard:
+            if self._main and not self._done.is_set():
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        if self._done.wait(GRACE_S):
+            return
+        # Nothing moves it. Tell how it ended, then go: the memory and the device are only free once we are gone.
+        with contextlib.suppress(Exception):
+            if ending.end is not None:
+                outcome = Outcome(ending.end, message=str(ending), devices=self._claim.worker.devices)
+                outcome.seconds = round(time.monotonic() - self._began, 3)
+                self._study.finish(self._claim, outcome)
+            sys.stderr.write(f"trial {self._claim.number} {ending}; it could not be interrupted, so its worker ends.\n")
+            sys.stderr.flush()
+        os._exit(RESTART)
+
+
+def hang_file(folder: Path, attempt: int) -> Path:
+    """Where the timer writes, at which line a trial hung, before it ends the process."""
+    return folder / f"hang.{attempt}.txt"
+
+
+def _resident_gb() -> float:
+    """Resident memory of this process, in GB; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9

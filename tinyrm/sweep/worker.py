@@ -1,0 +1,345 @@
+"""A worker: claims trials and runs them, one after another, until the study is done or it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import math
+import os
+import signal
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+from hydra.errors import HydraException
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from .app import App, fingerprint
+from .composing import Composer, task_config
+from .config import SweepConfig
+from .context import running
+from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, TrialPruned
+from .interrupts import held, raise_soon
+from .job import run_as_job
+from .leases import WorkerId
+from .outcome import OUTCOME, Outcome, Result
+from .progress import Progress
+from .samplers import make_pruner, make_sampler
+from .storage import is_full
+from .study import Claim, Left, Study, Wait
+from .watch import Watch, hang_file
+
+log = logging.getLogger(__name__)
+
+RESULT = "result.json"
+_POLL_S = 0.5  # while others still run
+_LONGEST_MESSAGE = 500
+
+
+@dataclass
+class Worker:
+    """One process's share of a sweep.
+
+    Attributes:
+        task: what Hydra's main function calls.
+        study: the sweep.
+        composer: makes the configs.
+        settings: the sweep's.
+        app: what the application knows.
+        identity: this process.
+    """
+
+    task: TaskFunction
+    study: Study
+    composer: Composer
+    settings: SweepConfig
+    app: App
+    identity: WorkerId
+    header: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.header = self.study.header()
+        self._signals = _StopSignals()
+        self._stops = self.study.stops()
+
+    def run(self) -> int:
+        """Work until nothing is left; give how many trials this worker finished.
+
+        Raises:
+            SweepInterrupted: told to stop, by a signal or through the storage.
+            StorageUnavailableError: the storage, or the disk under the trials, is gone or full.
+        """
+        finished = 0
+        with self._signals:
+            while True:
+                if self.study.stops() > self._stops:
+                    raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
+                claim: Claim | Wait | None = None
+                try:
+                    with held():  # a claim that the storage has recorded must reach us
+                        claim = self.study.claim(
+                            self.identity,
+                            lease_s=self.settings.lease_s,
+                            max_retries=self.settings.max_retries,
+                            left=self._left,
+                        )
+                    if isinstance(claim, Wait):
+                        time.sleep(_POLL_S)
+                        continue
+                except KeyboardInterrupt as stopped:
+                    if isinstance(claim, Claim):
+                        self._release(claim)
+                    raise SweepInterrupted("stopped between two trials.") from stopped
+                if claim is None:
+                    return finished
+                finished += self._attempt(claim)
+
+    def _attempt(self, claim: Claim) -> bool:
+        """Run one trial to its end; whether it has one now."""
+        folder = self._folder(claim.number)
+        try:
+            outcome = self._outcome(claim, folder)
+            with held():
+                told = self._tell(claim, folder, outcome)
+        except TrialEnded as ended:  # without an end of its own: another worker's now, or waiting again
+            log.warning("Trial %s: %s", claim.number, ended)
+            self._release(claim)
+            return False
+        except (KeyboardInterrupt, SweepInterrupted) as stopped:
+            self._release(claim)
+            raise SweepInterrupted(f"stopped in trial {claim.number}, which waits with its checkpoint.") from stopped
+        except StorageUnavailableError:
+            self._release(claim)
+            raise
+        if not told:
+            log.warning("Trial %s has been taken over by another worker; its result counts.", claim.number)
+        gc.collect() if outcome.end == End.OUT_OF_MEMORY else None
+        return told
+
+    def _tell(self, claim: Claim, folder: Path, outcome: Outcome) -> bool:
+        """Keep the result beside what the task left, then tell the storage: one of the two is enough to keep it.
+
+        Raises:
+            StorageUnavailableError: either is gone or full.
+        """
+        try:
+            _keep_result(folder, outcome)
+        except StorageUnavailableError:
+            self.study.finish(claim, outcome, self._values(outcome))
+            raise
+        return self.study.finish(claim, outcome, self._values(outcome))
+
+    def _release(self, claim: Claim) -> None:
+        """Put a trial back among the waiting; where the storage cannot be told, leave word in its folder."""
+        with contextlib.suppress(KeyboardInterrupt), held():
+            try:
+                released = Study(self.study.storage, self.study.name, 0)  # it has just been waited for
+                released.release(claim)
+            except StorageUnavailableError:
+                with contextlib.suppress(OSError):
+                    _released_file(self._folder(claim.number), claim.attempt).touch()
+
+    def _left(self, number: int, attempt: int) -> Left:
+        """What an attempt of a trial left in its folder, whose worker is gone."""
+        folder = self._folder(number)
+        with contextlib.suppress(OSError):
+            trace = hang_file(folder, attempt).read_text(encoding="utf-8")
+            if trace:
+                message = f"ran longer than sweep.trial_timeout_min={self.settings.trial_timeout_min:g}, hung in C"
+                return Left(outcome=Outcome(End.TIMED_OUT, message=message, traceback=trace))
+        kept = _read_result(folder)
+        complete = kept is not None and kept.end == End.COMPLETE
+        return Left(died=not complete and not _released_file(folder, attempt).exists())
+
+    def _folder(self, number: int) -> Path:
+        return Path(self.header["folder"]) / str(number)
+
+    def _values(self, outcome: Outcome) -> list[float] | None:
+        complete = outcome.end == End.COMPLETE
+        return [float(outcome.values[m] or 0.0) for m in self.header["metrics"]] if complete else None
+
+    def _outcome(self, claim: Claim, folder: Path) -> Outcome:
+        began = time.monotonic()
+        digest = None
+        try:
+            overrides, search = self._chosen(claim)
+            config = self.composer.compose([*claim.slot.fixed, *overrides])
+            bare = task_config(config)
+            digest = fingerprint(self.app.meaning(bare))
+            known = _kept_result(folder, digest) or self._equal(claim, digest)
+            if known is not None:
+                return known
+            folder.mkdir(parents=True, exist_ok=True)
+            returned = self._called(claim, search, config, bare, folder)
+            outcome = _complete(Result.of(returned, list(self.header["metrics"])), list(self.header["metrics"]))
+        except (KeyboardInterrupt, SweepInterrupted, StorageUnavailableError):
+            raise
+        except TrialEnded as ended:
+            if ended.end is None:
+                raise
+            outcome = _failed(ended, ended.end)
+        except Exception as error:
+            outcome = self._classified(error, claim)
+        outcome.fingerprint, outcome.devices = digest, claim.worker.devices
+        outcome.seconds = round(time.monotonic() - began, 3)
+        return outcome
+
+    def _called(self, claim: Claim, search: optuna.Study, config: DictConfig, bare: DictConfig, folder: Path) -> Any:
+        """What the task returns.
+
+        Raises:
+            SweepInterrupted: a signal came; whatever the task made of it, its result would be half of one.
+        """
+        progress = Progress(self.study, claim, search, folder, self.settings.pruner != "none")
+        watch = Watch(self.study, claim, progress, self.settings, self._stops)
+        try:
+            with running(progress), watch:
+                returned = run_as_job(self.task, config, bare, folder, claim.number, self.composer.context)
+        except (TrialEnded, StorageUnavailableError):
+            raise
+        except BaseException as error:
+            if self._signals.came:
+                raise SweepInterrupted("stopped by a signal.") from error
+            if isinstance(error, SystemExit):
+                raise RuntimeError(f"the task ended its process: exit code {error.code}") from error
+            raise
+        finally:
+            watch.close()
+        if self._signals.came:
+            raise SweepInterrupted("stopped by a signal.")
+        return returned
+
+    def _chosen(self, claim: Claim) -> tuple[tuple[str, ...], optuna.Study]:
+        """The trial's overrides; where they are not known yet, the sampler chooses now."""
+        settings = self.settings
+        sampler = make_sampler(self.header["sampler"], settings.sampler_options, settings.seed, claim.number)
+        search = self.study.optuna_study(sampler, make_pruner(settings.pruner, settings.pruner_options))
+        if claim.overrides is not None:
+            return claim.overrides, search
+        trial = optuna.trial.Trial(search, claim.trial_id)
+        space = claim.slot.space
+        texts = [dimension.suggest(trial) for dimension in space.dimensions]
+        overrides = space.overrides(texts)
+        self.study.describe(claim, overrides)
+        return overrides, search
+
+    def _equal(self, claim: Claim, digest: str) -> Outcome | None:
+        """The result of an equal config, where a sampler came back to it."""
+        if claim.slot.texts is not None or claim.slot.again is not None:
+            return None  # a grid leaves equal points out beforehand
+        found = self.study.same_as(digest)
+        if found is None:
+            return None
+        number, outcome, _ = found
+        outcome.same_as = number if outcome.same_as is None else outcome.same_as
+        return outcome
+
+    def _classified(self, error: Exception, claim: Claim) -> Outcome:
+        """How a trial that raised is recorded.
+
+        Raises:
+            StorageUnavailableError: the disk is full; no other trial could do better.
+        """
+        if is_full(error) or getattr(error, "stops_sweep", False):
+            raise StorageUnavailableError(f"trial {claim.number}: {error} Make room, then resume; it waits.") from error
+        if isinstance(error, HydraException | OmegaConfBaseException):
+            error = self.app.explain(error)
+        end = End.FAILED
+        if isinstance(error, TrialPruned | optuna.TrialPruned):
+            end = End.PRUNED
+        elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            end = End.OUT_OF_MEMORY
+        elif isinstance(error, FloatingPointError):
+            end = End.NONFINITE
+        if end != End.PRUNED:
+            log.error("Trial %s %s: %s", claim.number, end.value.replace("_", " "), error)
+        return _failed(error, end)
+
+
+def _complete(result: Result, metrics: list[str]) -> Outcome:
+    bad = [m for m in metrics if not math.isfinite(result.values[m])]
+    outcome = Outcome(
+        End.COMPLETE,
+        values={k: float(v) for k, v in result.values.items()},
+        intervals={k: (float(low), float(high)) for k, (low, high) in result.intervals.items()},
+        info=dict(result.info),
+    )
+    if bad:
+        outcome.end, outcome.message = End.NONFINITE, f"{', '.join(bad)} is {result.values[bad[0]]}"
+    return outcome
+
+
+def _failed(error: BaseException, end: End) -> Outcome:
+    first = str(error).strip().splitlines() or [type(error).__name__]
+    trace = "" if end == End.PRUNED else "".join(traceback.format_exception(error))
+    return Outcome(end, message=f"{type(error).__name__}: {first[0]}"[:_LONGEST_MESSAGE], traceback=trace or None)
+
+
+def _kept_result(folder: Path, digest: str) -> Outcome | None:
+    """What an earlier attempt found out but could not tell."""
+    outcome = _read_result(folder)
+    return outcome if outcome and outcome.fingerprint == digest and outcome.end == End.COMPLETE else None
+
+
+def _read_result(folder: Path) -> Outcome | None:
+    try:
+        return Outcome.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8"))[OUTCOME])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _released_file(folder: Path, attempt: int) -> Path:
+    """Says that a worker gave the trial back, and that only the storage does not know."""
+    return folder / f"released.{attempt}"
+
+
+def _keep_result(folder: Path, outcome: Outcome) -> None:
+    """Write the result beside what the task left, whole or not at all, before the storage is told.
+
+    Raises:
+        StorageUnavailableError: the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{RESULT}.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps({OUTCOME: outcome.as_json()}, indent=2), encoding="utf-8")
+        temporary.replace(folder / RESULT)
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"cannot write {folder / RESULT}: {error.strerror}. Make room, then resume."
+        ) from error
+
+
+class _StopSignals:
+    """SIGTERM stops like Ctrl-C. A task may put its own handlers over ours while it runs.
+
+    Attributes:
+        came: whether one did.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.came = True
+        raise_soon(KeyboardInterrupt(signal.Signals(number).name))

@@ -1,0 +1,154 @@
+"""A TinyRM experiment as a trial of a sweep: what the engine in `tinyrm/sweep/` is told of it, and what it is given."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
+
+from tinyrm import reuse
+from tinyrm.config import TinyRMConfig, config_meaning, explain, to_config
+from tinyrm.errors import ConfigError
+from tinyrm.evaluation.metrics import wilson
+from tinyrm.experiment import ExperimentResult, check_only
+from tinyrm.sweep import App, Progress, Result, current_progress
+from tinyrm.training import history_of
+
+# What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
+_DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
+
+
+class TinyRMApp(App):
+    """What the sweep engine may ask of this application."""
+
+    def check(self, config: DictConfig) -> None:
+        """Raise a ConfigError, DataError or ModelError where the experiment could not run."""
+        typed = to_config(config)
+        given, wanted = config.sweep.devices_per_trial, typed.trainer.devices
+        if wanted != given and typed.trainer.accelerator != "cpu" and torch.cuda.device_count():
+            raise ConfigError(
+                f"trainer.devices={wanted}, but each trial sees {given}: give sweep.devices_per_trial={wanted}, which "
+                "sets both."
+            )
+        check_only(typed)
+
+    def explain(self, error: Exception) -> Exception:
+        """Hydra's complaint with the near choices."""
+        return explain(error)
+
+    def meaning(self, config: DictConfig) -> Mapping[str, Any]:
+        """Every key that decides a result; not where it is logged, or how many threads compute it."""
+        return config_meaning(to_config(config))
+
+    def identity(self) -> Mapping[str, str]:
+        """A hash of the code of each module that decides a result; comments and docstrings do not count."""
+        return _code()
+
+
+class ReportProgress(Callback):
+    """Tells a sweep how far training is, and each evaluation of dev to its pruner. Trains in one process only.
+
+    Args:
+        progress: the trial's line to its sweep.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        done = int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        self.progress.advance(done / max(1, int(trainer.num_training_batches)))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        evaluations = history_of(trainer).evaluations
+        self.progress.report(evaluations[-1]["accuracy"], len(evaluations), log_likelihoods(trainer, pl_module))
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a trial that trains in several processes cannot report to its sweep")
+
+
+def prepared(config: TinyRMConfig) -> TinyRMConfig:
+    """The config as a trial runs it: by default it keeps its adapter and not the whole merged model."""
+    if config.trainer.save_model == "auto":
+        return replace(config, trainer=replace(config.trainer, save_model="adapter"))
+    return config
+
+
+def callbacks_of(config: TinyRMConfig) -> list[Callback]:
+    """What a trial's training reports through; nothing where it trains in several processes."""
+    progress = current_progress()
+    return [ReportProgress(progress)] if progress is not None and config.trainer.devices == 1 else []
+
+
+def log_likelihoods(trainer: L.Trainer, module: Any) -> list[float]:
+    """(dev pairs,) log-probability of the better response, in the order of the dev split, whatever the batches."""
+    stream: Any = trainer.val_dataloaders
+    order = np.concatenate(stream.batches)
+    margins = torch.cat(module.dev_log_odds).double()
+    values = np.empty(len(order))
+    values[order] = torch.nn.functional.logsigmoid(margins).cpu().numpy()
+    return [float(v) for v in values]
+
+
+def result_of(experiment: ExperimentResult, config: TinyRMConfig) -> Result:
+    """What a sweep is told of a finished experiment.
+
+    Metrics come from dev and from what training cost; test numbers are beside them, where no sweep can choose by them.
+    """
+    record = experiment.record
+    dev = record["dev"]
+    pairs = sum(section["dev"] for section in record["data"]["kept"].values())
+    interval = wilson(dev["accuracy"] * pairs, pairs)
+    values = {
+        "dev_accuracy": experiment.dev_accuracy,
+        "dev_loss": dev["loss"],
+        "trained_parameters": float(record["parameters"]["trained"]),
+        "train_seconds": record["seconds"]["train"],
+        "pairs_per_second": record["throughput"]["pairs_per_second"],
+    }
+    if "gpu" in record["peak_memory_mib"]:  # that of the process is the worker's, over all its trials
+        values["gpu_memory_mib"] = float(record["peak_memory_mib"]["gpu"])
+    overall = experiment.evaluation.overall.accuracy
+    info: dict[str, Any] = {"dev_pairs": pairs, "config_hash": record["config_hash"]}
+    info |= {
+        "test_accuracy": overall.value,
+        "test_low": overall.low,
+        "test_high": overall.high,
+        "test_pairs": overall.n,
+    }
+    for section, measures in experiment.evaluation.sections.items():
+        info[f"test_{section}"] = measures.accuracy.value
+    info["seed"] = config.seed
+    _settle_once()
+    return Result(values, {"dev_accuracy": (interval.low, interval.high)}, info)
+
+
+@cache
+def _settle_once() -> None:
+    reuse.settle()
+
+
+@cache
+def _code() -> dict[str, str]:
+    root = Path(__file__).parent
+    files = [f for part in _DECIDING for f in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
+    return {".".join(f.relative_to(root.parent).with_suffix("").parts): _code_hash(f) for f in sorted(files)}
+
+
+def _code_hash(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+            del node.body[0]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
