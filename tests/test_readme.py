@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tinyrm.cli import main
 from tinyrm.config import check, compose
@@ -35,30 +35,24 @@ LINES = [line for block in BLOCKS for line in lines(block)]
 RUNS = [line for line in LINES if line.startswith("python run.py")]
 
 
-def points(line: str) -> list[list[str]]:
-    """The override lists a command line stands for: one, or with `-m` each point of its grid."""
-    words = [word for word in shlex.split(line, comments=True)[2:] if word != "-m"]
-    expanded = []
-    for override in OverridesParser.create().parse_overrides(words):
-        name = override.get_key_element()
-        values = override.sweep_string_iterator() if override.is_sweep_override() else [None]
-        expanded.append([override.input_line if v is None else f"{name}={v}" for v in values])
-    return [list(point) for point in itertools.product(*expanded)]
-
-
-@pytest.mark.parametrize("line", [line for line in RUNS if "--" not in line])
+@pytest.mark.parametrize("line", [line for line in RUNS if "--" not in line and " -m " not in line])
 def test_run_lines_compose(line: str) -> None:
-    for overrides in points(line):
-        check(compose([o for o in overrides if not o.startswith("hydra.")]))
+    check(compose([o for o in shlex.split(line, comments=True)[2:] if not o.startswith("hydra.")]))
 
 
-def test_the_grid_is_read_as_a_grid() -> None:
-    assert points("python run.py -m adapter.rank=8,16 freeze=2,4") == [
-        ["adapter.rank=8", "freeze=2"],
-        ["adapter.rank=8", "freeze=4"],
-        ["adapter.rank=16", "freeze=2"],
-        ["adapter.rank=16", "freeze=4"],
-    ]
+@pytest.mark.parametrize("line", [line for line in RUNS if " -m " in line])
+def test_sweep_lines_pass_their_checks(line: str, tmp_path: Path) -> None:
+    words = shlex.split(line, comments=True)[2:]
+    local = [o for o in words if not o.startswith(("data=", "data.path="))]  # checked on data that are there
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run.py"), *local, "sweep.dry_run=true"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trials" in done.stdout
 
 
 def test_there_are_run_lines() -> None:
@@ -70,6 +64,14 @@ def test_make_targets_exist() -> None:
     named = set(re.findall(r"`?make ([a-z-]+)", "\n".join(LINES) + " ".join(re.findall(r"`make [a-z-]+`", README))))
     assert named
     assert named <= targets
+
+
+@pytest.mark.parametrize("verb", ["ls", "status", "resume", "stop", "show"])
+def test_tinyrm_sweep_verbs_exist(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"tinyrm sweep {verb}" in README
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", verb, "--help"])
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("command", ["resume", "eval"])

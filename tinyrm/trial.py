@@ -24,6 +24,8 @@ from tinyrm.experiment import ExperimentResult, check_only
 from tinyrm.sweep import App, Progress, Result, current_progress
 from tinyrm.training import history_of
 
+# Metrics that each evaluation of dev gives: their name there, and the sign of a pair's log-likelihood to go with it.
+_REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
 _DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
 
@@ -31,9 +33,14 @@ _DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "
 class TinyRMApp(App):
     """What the sweep engine may ask of this application."""
 
+    metrics = {"dev_accuracy": "maximize"}  # noqa: RUF012 (as its base: not to be changed)
+
+    def __init__(self) -> None:
+        self._last: tuple[DictConfig, TinyRMConfig] | None = None
+
     def check(self, config: DictConfig) -> None:
         """Raise a ConfigError, DataError or ModelError where the experiment could not run."""
-        typed = to_config(config)
+        typed = self._typed(config)
         given, wanted = config.sweep.devices_per_trial, typed.trainer.devices
         if wanted != given and typed.trainer.accelerator != "cpu" and torch.cuda.device_count():
             raise ConfigError(
@@ -48,7 +55,13 @@ class TinyRMApp(App):
 
     def meaning(self, config: DictConfig) -> Mapping[str, Any]:
         """Every key that decides a result; not where it is logged, or how many threads compute it."""
-        return config_meaning(to_config(config))
+        return config_meaning(self._typed(config))
+
+    def _typed(self, config: DictConfig) -> TinyRMConfig:
+        """The same for the same object: a point is checked, and then asked what it means."""
+        if self._last is None or self._last[0] is not config:
+            self._last = (config, to_config(config))
+        return self._last[1]
 
     def identity(self) -> Mapping[str, str]:
         """A hash of the code of each module that decides a result; comments and docstrings do not count."""
@@ -70,8 +83,12 @@ class ReportProgress(Callback):
         self.progress.advance(done / max(1, int(trainer.num_training_batches)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        evaluations = history_of(trainer).evaluations
-        self.progress.report(evaluations[-1]["accuracy"], len(evaluations), log_likelihoods(trainer, pl_module))
+        known = _REPORTED.get(self.progress.metric)
+        if known is None:
+            return  # known only at the end: nothing to prune by
+        name, sign = known
+        evaluations, samples = history_of(trainer).evaluations, log_likelihoods(trainer, pl_module)
+        self.progress.report(evaluations[-1][name], len(evaluations), [sign * s for s in samples])
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a trial that trains in several processes cannot report to its sweep")

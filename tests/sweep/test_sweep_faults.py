@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tinyrm.sweep.leases import _born
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.storage import open_storage
 from tinyrm.sweep.study import Study
 
-KILLS = int(os.environ.get("SWEEP_KILLS", "12"))  # 50 take two minutes
-AWAY_S = float(os.environ.get("SWEEP_AWAY_S", "6"))
+KILLS = int(os.environ.get("SWEEP_KILLS", "12"))  # 50 take minutes
+AWAY_S = float(os.environ.get("SWEEP_AWAY_S", "4"))
 PATIENCE_S = 90.0  # of a test, for what should happen soon
 
 
@@ -137,7 +138,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
         found = condition()
         if found:
             return found
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError("waited in vain")
 
 
@@ -228,26 +229,27 @@ def test_two_shells_resume_one_study(rig: Rig) -> None:
 def test_random_kills_lose_nothing(rig: Rig) -> None:
     """SWEEP_KILLS=50 for all of them: of a worker mostly, now and then of the supervisor or of everything."""
     rng = random.Random(7)
-    count = 40 if KILLS >= 40 else 12
+    count = 2 + 2 * KILLS  # enough to be hit to the end
     command = (f"x=range(1,{count + 1})", "seconds=0.1,0.25,0.4")
     settings: dict[str, object] = {"max_retries": 10_000, "heartbeat_s": 0.2}
     shell = rig.start(*command, **settings)
     hits: Counter[str] = Counter()
+    mark = time.time()
     while hits.total() < KILLS:
-        if shell.poll() is not None and not rig.workers():
-            assert any(not r.finished for r in rig.records()) or not rig.study().unstarted()
-            break
-        time.sleep(rng.uniform(0.05, 0.6))
-        draw, workers = rng.random(), rig.workers()
-        if draw < 0.08:
+        # Not while all of them are starting: only who has begun a trial since the last blow has something to lose.
+        busy = wait_for(lambda since=mark: {n.pid for n in rig.notes("begin") if n.at > since} & set(rig.workers()))
+        time.sleep(rng.uniform(0, 0.5))
+        draw = rng.random()
+        mark = time.time()
+        if draw < 0.1:
             rig.kill(shell)
             hits["everything"] += 1
-        elif draw < 0.16 and shell.poll() is None:
+        elif draw < 0.2:
             shell.kill()
             shell.wait()
             hits["supervisor"] += 1
-        elif workers:
-            kill(rng.choice(workers))
+        else:
+            kill(rng.choice(sorted(busy)))
             hits["worker"] += 1
         if shell.poll() is not None:
             shell = rig.start(*command, **settings)
@@ -263,7 +265,6 @@ def test_random_kills_lose_nothing(rig: Rig) -> None:
     complete = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete}
     again = [n for n in rig.notes("begin") if n.at > complete[n.trial]]
     assert not again
-    assert hits.total() >= min(KILLS, 12), hits
     attempts = sum(r.attempt for r in records) - len(records)
     print(f"{dict(hits)}: {len(records)} trials, {attempts} attempts cut short, 0 lost, 0 run after their end")
 
@@ -317,7 +318,7 @@ def test_each_trial_that_goes_wrong_has_its_own_end_and_the_others_complete(rig:
         "kill": "killed",
         "report": "complete",
     }, output
-    assert "8 of 10 trials failed for good" in output and code != 0
+    assert "8 of 10 trials failed for good" in output and code == 3
     assert "TrialsFailedError" in output
     for mode, record in records.items():
         assert (f"trial {record.number} {record.state.replace('_', ' ')}: " in output) == record.failed, mode
@@ -333,7 +334,7 @@ def test_a_trial_that_hangs_in_c_and_keeps_pythons_lock(rig: Rig) -> None:
     code, output = rig.run("mode=hang_hard,fine", "seconds=0.1", workers=1, trial_timeout_min=0.03)
     records = rig.records()
     assert [r.state for r in records] == ["timed_out", "complete"], output
-    assert code != 0 and "hung in C" in (records[0].message or "")
+    assert code == 3 and "hung in C" in (records[0].message or "")
     assert "in fail" in (records[0].traceback or "")  # the line it hung at
     assert len(rig.notes("begin")) == 2
 
@@ -365,7 +366,7 @@ def test_storage_that_stays_away(rig: Rig, kind: str, request: pytest.FixtureReq
     wait_for(lambda: rig.notes("end"))
     go()
     code, output = ended(shell)
-    assert code != 0 and "StorageUnavailableError" in output
+    assert code == 5 and "StorageUnavailableError" in output
     assert "has been away for 2 s (sweep.storage_patience_s)" in output and "Resume when it is back" in output
     wait_for(lambda: not rig.workers())
     back()
@@ -384,6 +385,9 @@ def _vanishing(
     if kind == "postgresql":
         server = request.getfixturevalue("postgres")
         rig.storage = server.database(f"t{random.randrange(10**9)}")
+        with create_engine(rig.storage.replace("://", "+psycopg://")).begin() as connection:
+            name = rig.storage.rpartition("/")[2]  # the server is set up to be fast; a crash must not cost a commit
+            connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit = on"))
         request.addfinalizer(lambda: None if (server.data / "postmaster.pid").exists() else server.start())
         return lambda: server.stop("immediate"), server.start
     path = rig.toy.folder / "store" / "sweeps.file"
@@ -415,7 +419,7 @@ def test_a_full_disk_under_the_trials(rig: Rig, small_disk: Path) -> None:
     wait_for(lambda: rig.notes("end"))
     _fill(small_disk)
     code, output = ended(shell)
-    assert code != 0 and "StorageUnavailableError" in output
+    assert code == 5 and "StorageUnavailableError" in output
     assert "No space left on device" in output and "Make room, then resume" in output
     _resumes(rig, small_disk, command, dir=small_disk / "runs", max_retries=0)
 
@@ -428,7 +432,7 @@ def test_a_full_disk_under_the_storage(rig: Rig, small_disk: Path, kind: str) ->
     wait_for(lambda: rig.notes("end"))
     _fill(small_disk)
     code, output = ended(shell)
-    assert code != 0 and "StorageUnavailableError" in output
+    assert code == 5 and "StorageUnavailableError" in output
     assert "is full" in output and "make room and resume; nothing is lost" in output
     _resumes(rig, small_disk, command, max_retries=0)
 
@@ -469,7 +473,7 @@ def test_stopped_sweeps_go_on_later(rig: Rig, how: str) -> None:
     else:
         shell.send_signal(signal.Signals[how])
     code, output = ended(shell)
-    assert code != 0 and "SweepInterrupted" in output and "Go on with: tinyrm sweep resume s" in output
+    assert code == 130 and "SweepInterrupted" in output and "Go on with: tinyrm sweep resume s" in output
     assert not rig.workers()
     assert [r.state for r in rig.records()] == ["waiting", "waiting"]
     rig.hold.unlink()
@@ -478,6 +482,16 @@ def test_stopped_sweeps_go_on_later(rig: Rig, how: str) -> None:
     assert code == 0, output
     check_all_complete(rig, [1, 2, 3], 10)
     assert {n.trial: n.done for n in rig.notes("begin") if n.at > mark} == {0: 4, 1: 4, 2: 0}
+
+
+def test_a_stop_reaches_workers_that_are_still_starting(rig: Rig) -> None:
+    rig.hold.touch()
+    shell = rig.start("x=1,2,3", "seconds=0.5")
+    wait_for(rig.workers)
+    rig.study().stop()
+    code, output = ended(shell)
+    assert code == 130, output
+    assert not rig.notes("end") and not any(r.finished for r in rig.records())
 
 
 def test_one_trial_stopped_by_hand(rig: Rig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 NAMED = "hydra.sweeper.settings.name=s"
 
@@ -55,10 +56,10 @@ class TestEveryLauncher:
         assert {r["attempt"] for r in rows} == {1}
         for number in range(4):
             folder = toy.folder / "multirun" / "s" / str(number)
-            assert (folder / ".hydra" / "overrides.yaml").read_text().split() == [
-                *("-", "y=0", "-", f"x={number // 2 + 1}", "-", f"g={('one', 'two')[number % 2]}")
+            assert yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text()) == [
+                *(f"runs={toy.notes}", "y=0", f"x={number // 2 + 1}", f"g={('one', 'two')[number % 2]}")
             ]
-        assert "python app.py y=0 x=2 g=two" in output
+        assert "y=0 x=2 g=two" in output  # the best, as a line to type
 
         code, output = toy.run(*launcher, NAMED, "x=1,2", "g=one,two", "y=0")
         assert code == 0, output

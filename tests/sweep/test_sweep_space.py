@@ -41,7 +41,7 @@ FINITE = {
     "x='a,b','c d'": ["x='a,b'", "x='c d'"],
     "x=[1,2],[3]": ["x=[1,2]", "x=[3]"],
     "x={a:1},{b:2}": ["x={a:1}", "x={b:2}"],
-    "x=null,true,1e-3": ["x=null", "x=true", "x=0.001"],
+    "x=null,true,1e-3": ["x=null", "x=True", "x=0.001"],
     "+x.y=1,2": ["+x.y=1", "+x.y=2"],
     "++x=1,2": ["++x=1", "++x=2"],
     "x=sort(3,1,2)": ["x=1", "x=2", "x=3"],
@@ -243,9 +243,7 @@ class TestStored:
     def test_corners_and_draws_for_checking(self) -> None:
         space = space_of("a=interval(0,1) b=x,y c=int(interval(1,9))")
         assert not space.finite
-        assert list(space.corners(100)) == [
-            (a, b, c) for a in ("0.0", "1.0") for b in ("x", "y") for c in ("1", "9")
-        ]
+        assert list(space.corners(100)) == [(a, b, c) for a in ("0.0", "1.0") for b in ("x", "y") for c in ("1", "9")]
         assert len(list(space.corners(3))) == 3
         rng = random.Random(0)
         drawn = [float(space.dimensions[0].draw(rng)) for _ in range(50)]

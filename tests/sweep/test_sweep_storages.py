@@ -256,7 +256,9 @@ class TestEveryStorage:
 
     def test_more_values_extend_the_grid(self, world: World) -> None:
         drain(world.ask("a=1,2", "b=x,y").study, WorkerId.here())
-        before = [(t.number, t.params, t.value, t.datetime_complete) for t in world.ask("a=1,2", "b=x,y").study.trials()]
+        before = [
+            (t.number, t.params, t.value, t.datetime_complete) for t in world.ask("a=1,2", "b=x,y").study.trials()
+        ]
         settled = world.ask("a=1,2,16", "b=x,z,y")
         assert (settled.new, settled.kept, settled.equal) == (5, 4, 4)
         claims = drain(settled.study, WorkerId.here())
@@ -285,7 +287,7 @@ class TestEveryStorage:
 
     def test_a_parameter_does_not_change_its_kind(self, world: World) -> None:
         drain(world.ask("a=1,2").study, WorkerId.here())
-        with pytest.raises(SweepError, match="a is recorded as .*IntDistribution.* use another sweep.name"):
+        with pytest.raises(SweepError, match=r"a is recorded as .*IntDistribution.* use another sweep.name"):
             world.ask("a=1,2,null")
         assert world.ask("a=1,2").new == 0  # as it was
 
@@ -295,7 +297,7 @@ class TestEveryStorage:
         for _ in range(3):
             self.sampled(live)
         if world.url.startswith("journal"):
-            with pytest.raises(SweepError, match="a journal cannot take more choices of a: use another sweep.name"):
+            with pytest.raises(SweepError, match=r"a journal cannot take more choices of a: use another sweep.name"):
                 world.ask("a=x,y,z", sampler="random", n_trials=30)
             return
         before = [t.params["a"] for t in study.trials()]
@@ -476,13 +478,13 @@ class TestEveryStorage:
     def test_a_study_of_another_program_is_left_alone(self, world: World) -> None:
         other = optuna.create_study(study_name="s", storage=world.storage.optuna)
         other.add_trial(optuna.trial.create_trial(value=1.0))
-        with pytest.raises(SweepError, match="'s' .* another program"):
+        with pytest.raises(SweepError, match=r"'s' .* another program"):
             world.ask("a=1,2")
         assert len(other.trials) == 1
 
     def test_names_are_told_apart(self, world: World) -> None:
         world.ask("a=1,2", name="lora")
-        with pytest.raises(SweepError, match="there is no sweep 'lorra' in .* Did you mean 'lora'"):
+        with pytest.raises(SweepError, match=r"there is no sweep 'lorra' in .* Did you mean 'lora'"):
             Study(world.storage, "lorra", 10)
         for bad in ("../up", "a/b", ".hidden", ""):
             with pytest.raises(SweepError, match="names a folder"):
@@ -490,7 +492,7 @@ class TestEveryStorage:
 
     def test_a_folder_of_another_storage_is_not_reused(self, world: World) -> None:
         (world.folder / "s" / "0").mkdir(parents=True)
-        with pytest.raises(SweepError, match="holds trials, but .* knows no sweep 's'"):
+        with pytest.raises(SweepError, match=r"holds trials, but .* knows no sweep 's'"):
             world.ask("a=1")
 
     def test_the_lock_keeps_threads_apart_and_may_be_entered_again(self, world: World) -> None:

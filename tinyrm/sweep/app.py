@@ -15,7 +15,13 @@ from .errors import SweepError
 
 
 class App:
-    """Override what the application knows better, and name the object in `hydra.sweeper.app`."""
+    """Override what the application knows better, and name the object in `hydra.sweeper.app`.
+
+    Attributes:
+        metrics: by which a sweep goes where `sweep.metrics` is empty: name -> maximize | minimize.
+    """
+
+    metrics: Mapping[str, str] = {"value": "maximize"}
 
     def check(self, config: DictConfig) -> None:
         """Raise where a trial with this config could not run. Called for every point before anything runs.

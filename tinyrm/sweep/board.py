@@ -31,10 +31,11 @@ class Board:
     Args:
         study: the sweep.
         metrics: by which it goes.
+        live: draw the table where there is a terminal; false where trials print there themselves.
     """
 
-    def __init__(self, study: Study, metrics: Mapping[str, str]) -> None:
-        self._study, self._metrics = study, metrics
+    def __init__(self, study: Study, metrics: Mapping[str, str], *, live: bool = True) -> None:
+        self._study, self._metrics, self._live = study, metrics, live
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="board", daemon=True)
 
@@ -51,13 +52,15 @@ class Board:
     def _run(self) -> None:
         console = Console(stderr=True)
         began = time.monotonic()
-        if console.is_terminal:
+        if console.is_terminal and self._live:
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while not self._done.wait(_EVERY_S):
                     with contextlib.suppress(SweepError):
                         live.update(self._view(console.height, time.monotonic() - began), refresh=True)
             return
-        told = {r.number for r in self._study.records() if r.finished}
+        told: set[int] = set()
+        with contextlib.suppress(SweepError):
+            told = {r.number for r in self._study.records() if r.finished}
         while not self._done.wait(_EVERY_S):
             self._tell(told)
         self._tell(told)

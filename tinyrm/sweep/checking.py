@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -106,7 +107,8 @@ def sample(space: Space, count: int, seed: int) -> list[tuple[str, ...]]:
 
 
 def _note(found: dict[str, _Problem], error: BaseException, overrides: Sequence[str]) -> None:
-    for problem in getattr(error, "problems", None) or (" ".join(str(error).split()),):
+    told = re.sub(r"(use \+[^=\s]+)=\S*", r"\1=...", " ".join(str(error).split()))  # Hydra repeats the value
+    for problem in getattr(error, "problems", None) or (told,):
         found.setdefault(str(problem), _Problem()).points.append(" ".join(overrides))
 
 

@@ -8,7 +8,9 @@ node is composed by Hydra, once for each combination.
 from __future__ import annotations
 
 import contextlib
+import io
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ class Composer:
             composed = loader.load_sweep_config(self.master, list(structural))
             if len(self._bases) >= _KEPT:
                 self._bases.pop(next(iter(self._bases)))
-            base = self._bases[structural] = pickle.dumps(composed)
+            base = self._bases[structural] = _bytes_of(composed)
         config: DictConfig = pickle.loads(base)  # noqa: S301 (our own bytes, of this process)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         own = [o for o in parsed if not o.is_hydra_override()]
@@ -91,9 +93,35 @@ class Composer:
         return known
 
 
+class _Pickler(pickle.Pickler):
+    """For this process alone: takes classes that are not found under their names.
+
+    Hydra runs the modules of some plugins twice; the schema of a launcher is then one of two classes of the same name.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, type) or getattr(sys.modules.get(obj.__module__), obj.__qualname__, obj) is obj:
+            return NotImplemented
+        _CLASSES[id(obj)] = obj
+        return _class_at, (id(obj),)
+
+
+_CLASSES: dict[int, type] = {}
+
+
+def _class_at(key: int) -> type:
+    return _CLASSES[key]
+
+
+def _bytes_of(config: DictConfig) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(config)
+    return buffer.getvalue()
+
+
 def task_config(config: DictConfig) -> DictConfig:
     """What Hydra hands to a task: the config without its `hydra` node. The argument stays as it is."""
-    bare: DictConfig = pickle.loads(pickle.dumps(config))  # noqa: S301 (a deep copy, five times faster)
+    bare: DictConfig = pickle.loads(_bytes_of(config))  # noqa: S301 (a deep copy, five times faster)
     with read_write(bare), open_dict(bare):
         del bare["hydra"]
     return bare

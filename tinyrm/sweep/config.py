@@ -15,7 +15,7 @@ class SweepConfig:
     params: dict[str, Any] = field(default_factory=dict)  # key -> sweep in Hydra's grammar; the command line wins
     # overrides that move together, a list an arm: [["adapter=dora", "adapter.rank=8"], ["adapter=full"]], or by name
     arms: Any = None
-    metrics: dict[str, str] = field(default_factory=dict)  # name -> maximize | minimize; several: a Pareto front
+    metrics: dict[str, str] = field(default_factory=dict)  # name -> maximize | minimize; empty: the app's own
 
     # --- how
     sampler: str = "auto"  # grid | random | tpe | gp | cmaes | qmc | nsga2; auto: grid if finite, else tpe
@@ -40,6 +40,7 @@ class SweepConfig:
     trial_memory_gb: float | None = None  # resident memory of a worker above this ends its trial as out_of_memory
     max_retries: int = 2  # of a trial whose process died, from its last checkpoint
     retry_failed: bool = False  # on resume, run trials that failed for good once more, under new numbers
+    dry_run: bool = False  # check every point, say what would run, and run nothing
     on_change: str = "refuse"  # the same name with other fixed overrides or code: refuse | new (a new name)
     lease_s: float = 60.0  # a worker not heard of for so long is taken for dead (at once, if it died on this machine)
     heartbeat_s: float = 5.0  # how often it is heard of, and how soon it hears of a stop
@@ -65,6 +66,3 @@ class LocalLauncherConfig:
     devices_per_trial: int = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]
     trials_per_device: int = "${hydra.sweeper.settings.trials_per_device}"  # type: ignore[assignment]
     grace_s: float = 60.0  # on Ctrl-C: how long workers may take to write their checkpoints
-
-
-DEFAULT_METRICS = {"value": "maximize"}  # of a task that returns a number

@@ -24,9 +24,13 @@ class Progress:
         search: the study as Optuna sees it, with the pruner in force.
         folder: the trial's own.
         pruning: whether any pruner is in force.
+        metric: which one reports are of: the first of the sweep's.
     """
 
-    def __init__(self, study: Study, claim: Claim, search: optuna.Study, folder: Path, pruning: bool) -> None:
+    def __init__(
+        self, study: Study, claim: Claim, search: optuna.Study, folder: Path, pruning: bool, metric: str
+    ) -> None:
+        self.metric = metric
         self.number = claim.number
         self.attempt = claim.attempt
         self.folder = folder
@@ -46,7 +50,7 @@ class Progress:
             raise self.ending
 
     def report(self, value: float, step: int, samples: Sequence[float] | None = None) -> None:
-        """Report an intermediate value of the first metric.
+        """Report an intermediate value of `metric`.
 
         Args:
             value: at this step.

@@ -13,13 +13,14 @@ from typing import Any
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from rich.table import Table
 from rich.text import Text
 
 from .app import load_app
 from .board import Board, print_line
 from .checking import check_points, sample, settings_problems
 from .composing import Composer, save_yaml
-from .config import DEFAULT_METRICS, SweepConfig
+from .config import SweepConfig
 from .errors import SweepError, SweepInterrupted, TrialsFailedError
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
@@ -56,11 +57,14 @@ class Run:
         self.context, self.task, self.master = context, task, master
         self.settings, self.app_path, self.app = settings, app, load_app(app)
         self.params = {**settings.params, **(params or {})}
-        self.metrics = settings.metrics or DEFAULT_METRICS
+        self.metrics = dict(settings.metrics or self.app.metrics)
 
     def sweep(self, arguments: Sequence[str]) -> list[TrialRecord]:
         """Check, plan, run, report."""
         question = self._question(arguments)
+        if self.settings.dry_run:
+            print_line(_dry(question))
+            return []
         storage = open_storage(self.settings.storage)
         settled = settle(storage, self.settings.name, question, self.settings.storage_patience_s)
         study = settled.study
@@ -70,8 +74,9 @@ class Run:
         save_yaml(folder / "multirun.yaml", self.master)
         try:
             self._work(study, folder)
-        except SweepInterrupted as error:
-            raise SweepInterrupted(f"{error} Go on with: {_again(study.name)}") from error
+        except (SweepInterrupted, KeyboardInterrupt) as error:
+            said = str(error) if isinstance(error, SweepInterrupted) else "stopped."
+            raise SweepInterrupted(f"{said} Go on with: {_again(study.name)}") from error
         finish_if_last(study)
         records = study.records()
         _print_result(study, records)
@@ -158,7 +163,7 @@ class Run:
         """Start workers until nothing is left to do."""
         from .sweeper import WorkerTask
 
-        task = WorkerTask(self.task, self.context, self.master, study.name, self.app_path)
+        task = WorkerTask(self.task, self.context, self.master, study.name, self.app_path, study.stops())
         for _ in range(_ROUNDS):
             left = [r for r in study.records() if not r.finished]
             open_points = study.unstarted() + len(left)
@@ -171,7 +176,7 @@ class Run:
             overrides = [
                 [f"hydra.sweep.dir={_quoted(folder)}", f"hydra.sweep.subdir={_quoted(f'workers/{n}')}"] for n in names
             ]
-            with Board(study, self.metrics):
+            with Board(study, self.metrics, live=self._launcher() != "basic"):
                 returns = launcher.launch(overrides, initial_job_idx=0)
             for done in returns:
                 with contextlib.suppress(SweepInterrupted):
@@ -180,10 +185,13 @@ class Run:
                 raise SweepInterrupted(f"sweep {study.name} was told to stop.")
         raise SweepError(f"workers of sweep {study.name} keep dying; see {folder / 'workers'}.")
 
+    def _launcher(self) -> str:
+        return str(self.master.hydra.runtime.choices.get("hydra/launcher"))
+
     def _workers(self, launcher: Any) -> int:
         if hasattr(launcher, "workers") and callable(launcher.workers):
             return int(launcher.workers())
-        name = str(self.master.hydra.runtime.choices.get("hydra/launcher"))
+        name = self._launcher()
         if name == "basic":
             return 1  # in this process, one after another
         if self.settings.workers is not None:
@@ -201,6 +209,24 @@ def finish_if_last(study: Study) -> None:
             records = study.records()
             if all(r.finished for r in records):
                 write_summary(study.header(), records)
+
+
+def _dry(question: Question) -> Table:
+    """What would run."""
+    space, sampled = question.space, question.sampler != GRID
+    count = question.n_trials if sampled else min(space.size, question.n_trials or space.size)
+    title = (
+        f"{count} trials ({question.sampler}), every point checked"
+        if not sampled
+        else f"{count} trials ({question.sampler})"
+    )
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("varies", "over"):
+        table.add_column(column)
+    for dimension in space.dimensions:
+        ends = f"{dimension.ends()[0]} to {dimension.ends()[-1]}{', logarithmic' if dimension.log else ''}"
+        table.add_row(Text(dimension.name), Text(", ".join(dimension.texts) or ends))
+    return table
 
 
 def _print_result(study: Study, records: Sequence[TrialRecord]) -> None:
@@ -239,10 +265,16 @@ def _program() -> str:
 
 
 def _fresh(folder: Path, count: int) -> list[int]:
-    """Numbers of workers that have no folder yet."""
-    used = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
-    first = max(used, default=-1) + 1
-    return list(range(first, first + count))
+    """Numbers of workers that had no folder yet; now they have, so that another shell takes others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: list[int] = []
+    number = max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=-1)
+    while len(taken) < count:
+        number += 1
+        with contextlib.suppress(FileExistsError):
+            (folder / str(number)).mkdir()
+            taken.append(number)
+    return taken
 
 
 def _quoted(value: object) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -32,7 +34,7 @@ PRUNERS: dict[str, type[BasePruner]] = {
 WILCOXON = "wilcoxon"
 _PERCENTILE_DEFAULT = {"percentile": 25.0}  # Optuna has none: keep the best quarter
 _SEVERAL_METRICS = ("grid", "random", "tpe", "gp", "qmc", "nsga2")
-_SHARED_SEED = ("qmc",)  # one sequence, of which every worker takes the next point
+SHARED_SEQUENCE = ("qmc",)  # one sequence, of which every worker takes the next point, one at a time
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int, number: int) -> BaseSampler:
@@ -43,15 +45,25 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int, number: int) 
     """
     if name == GRID:
         return optuna.samplers.RandomSampler(seed=seed)  # never asked: the plan holds the points
-    own = seed if name in _SHARED_SEED else (seed * 1_000_003 + number) % 2**32
-    return SAMPLERS[name](**{"seed": own, **options})
+    own = seed if name in SHARED_SEQUENCE else (seed * 1_000_003 + number) % 2**32
+    with _calm():
+        return SAMPLERS[name](**{"seed": own, **options})
 
 
 def make_pruner(name: str, options: Mapping[str, Any]) -> BasePruner:
     """The pruner."""
     if name == "percentile":
         options = {**_PERCENTILE_DEFAULT, **options}
-    return PRUNERS[name](**options)
+    with _calm():
+        return PRUNERS[name](**options)
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Optuna calls QMC, GP and Wilcoxon experimental at every use; whoever chose one knows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def problems(

@@ -199,8 +199,8 @@ class Study:
 
         def beat() -> Orders:
             with self.storage.lock(self.name):
-                trial = self.storage.optuna.get_trial(claim.trial_id)
-                if not _mine(trial, claim):
+                trial = self._claimed(claim)
+                if trial is None or not _mine(trial, claim):
                     return Orders(lost=True)
                 self._lease(claim, lease_s, fraction)
                 attrs = self._attrs_now()
@@ -217,7 +217,9 @@ class Study:
 
         def tell() -> bool:
             with self.storage.lock(self.name):
-                trial = self.storage.optuna.get_trial(claim.trial_id)
+                trial = self._claimed(claim)
+                if trial is None:
+                    return False
                 if trial.state.is_finished():  # told before, and the answer was lost with the connection
                     return _mine(trial, claim, running=False)
                 if not _mine(trial, claim):
@@ -232,8 +234,8 @@ class Study:
 
         def free() -> None:
             with self.storage.lock(self.name):
-                trial = self.storage.optuna.get_trial(claim.trial_id)
-                if not trial.state.is_finished() and _mine(trial, claim):
+                trial = self._claimed(claim)
+                if trial is not None and not trial.state.is_finished() and _mine(trial, claim):
                     self.storage.optuna.set_trial_state_values(claim.trial_id, TrialState.WAITING)
 
         self._patiently(free)
@@ -290,6 +292,13 @@ class Study:
 
     def _patiently(self, action: Callable[[], T]) -> T:
         return patiently(action, self.storage, self.patience_s)
+
+    def _claimed(self, claim: Claim) -> FrozenTrial | None:
+        """The record of a claimed trial; None where a crashed server has forgotten it: its point is handed out anew."""
+        try:
+            return self.storage.optuna.get_trial(claim.trial_id)
+        except KeyError:
+            return None
 
     def _attrs(self) -> dict[str, Any]:
         return self._patiently(self._attrs_now)

@@ -58,7 +58,7 @@ def ranking_table(name: str, header: Mapping[str, Any], records: Sequence[TrialR
     rest = [r for r in records if r.state != End.COMPLETE]
     params = param_names(records)
     table = Table(title=f"sweep {name}", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in ("rank", "trial", *map(short, params)):
+    for column in ("#", "trial", *map(short, params)):
         table.add_column(column, justify="right")
     for metric in metrics:
         table.add_column(f"{metric} [95%]" if any(metric in r.intervals for r in records) else metric, justify="right")

@@ -92,12 +92,14 @@ class WorkerTask:
         master: the config Hydra composed for the sweep.
         name: of the sweep.
         app: dotted path of the application's :class:`App`.
+        stops: how often the sweep had been told to stop by now: a worker that starts later hears of the next one.
     """
 
     def __init__(
-        self, task: TaskFunction, context: HydraContext, master: DictConfig, name: str, app: str | None
+        self, task: TaskFunction, context: HydraContext, master: DictConfig, name: str, app: str | None, stops: int
     ) -> None:
         self.task, self.context, self.master, self.name, self.app = task, context, master, name, app
+        self.stops = stops
 
     def __call__(self, config: DictConfig) -> int:
         """Work until nothing is left; give how many trials were finished."""
@@ -115,7 +117,7 @@ class WorkerTask:
         study = Study(storage, self.name, settings.storage_patience_s)
         identity = WorkerId.here(os.environ.get(VISIBLE, "cpu") or "cpu")
         composer = Composer(self.context, self.master)
-        finished = Worker(self.task, study, composer, settings, load_app(self.app), identity).run()
+        finished = Worker(self.task, study, composer, settings, load_app(self.app), identity, self.stops).run()
         finish_if_last(study)
         return finished
 

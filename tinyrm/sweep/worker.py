@@ -33,7 +33,7 @@ from .job import run_as_job
 from .leases import WorkerId
 from .outcome import OUTCOME, Outcome, Result
 from .progress import Progress
-from .samplers import make_pruner, make_sampler
+from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
 from .storage import is_full
 from .study import Claim, Left, Study, Wait
 from .watch import Watch, hang_file
@@ -56,6 +56,7 @@ class Worker:
         settings: the sweep's.
         app: what the application knows.
         identity: this process.
+        stops: how often the sweep had been told to stop when its workers were started; None: until now.
     """
 
     task: TaskFunction
@@ -64,12 +65,13 @@ class Worker:
     settings: SweepConfig
     app: App
     identity: WorkerId
+    stops: int | None = None
     header: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.header = self.study.header()
         self._signals = _StopSignals()
-        self._stops = self.study.stops()
+        self._stops = self.study.stops() if self.stops is None else self.stops
 
     def run(self) -> int:
         """Work until nothing is left; give how many trials this worker finished.
@@ -81,10 +83,10 @@ class Worker:
         finished = 0
         with self._signals:
             while True:
-                if self.study.stops() > self._stops:
-                    raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
                 claim: Claim | Wait | None = None
                 try:
+                    if self.study.stops() > self._stops:
+                        raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
                     with held():  # a claim that the storage has recorded must reach us
                         claim = self.study.claim(
                             self.identity,
@@ -154,7 +156,8 @@ class Worker:
         with contextlib.suppress(OSError):
             trace = hang_file(folder, attempt).read_text(encoding="utf-8")
             if trace:
-                message = f"ran longer than sweep.trial_timeout_min={self.settings.trial_timeout_min:g}, hung in C"
+                limit = self.settings.trial_timeout_min
+                message = f"ran longer than sweep.trial_timeout_min={limit}, and hung in C"
                 return Left(outcome=Outcome(End.TIMED_OUT, message=message, traceback=trace))
         kept = _read_result(folder)
         complete = kept is not None and kept.end == End.COMPLETE
@@ -199,7 +202,9 @@ class Worker:
         Raises:
             SweepInterrupted: a signal came; whatever the task made of it, its result would be half of one.
         """
-        progress = Progress(self.study, claim, search, folder, self.settings.pruner != "none")
+        progress = Progress(
+            self.study, claim, search, folder, self.settings.pruner != "none", next(iter(self.header["metrics"]))
+        )
         watch = Watch(self.study, claim, progress, self.settings, self._stops)
         try:
             with running(progress), watch:
@@ -225,9 +230,11 @@ class Worker:
         search = self.study.optuna_study(sampler, make_pruner(settings.pruner, settings.pruner_options))
         if claim.overrides is not None:
             return claim.overrides, search
-        trial = optuna.trial.Trial(search, claim.trial_id)
         space = claim.slot.space
-        texts = [dimension.suggest(trial) for dimension in space.dimensions]
+        shared = self.header["sampler"] in SHARED_SEQUENCE
+        with self.study.storage.lock(self.study.name) if shared else contextlib.nullcontext():
+            trial = optuna.trial.Trial(search, claim.trial_id)
+            texts = [dimension.suggest(trial) for dimension in space.dimensions]
         overrides = space.overrides(texts)
         self.study.describe(claim, overrides)
         return overrides, search

@@ -13,7 +13,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from tinyrm.sweep import Result, current_progress, register
+from tinyrm.sweep import Result, SweepError, current_progress, register
 
 register()
 STEP_S = 0.05
@@ -86,4 +86,8 @@ def fail(config: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except SweepError as error:
+        print(f"{type(error).__name__}: {error}")
+        sys.exit(error.exit_code)
