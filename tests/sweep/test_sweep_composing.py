@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tinyrm.sweep.app import App, fingerprint
-from tinyrm.sweep.composing import Composer, flatten, task_config
+from tinyrm.sweep.composing import Composer, flatten, bare_copy
 from tinyrm.sweep.job import run_as_job
 
 FILES = {
@@ -195,7 +195,7 @@ class TestComposer:
 
 
 def run(task: Callable[[Any], Any], config: DictConfig, folder: Path, context: HydraContext) -> Any:
-    return run_as_job(task, config, task_config(config), folder, int(folder.name), context)
+    return run_as_job(task, config, bare_copy(config), folder, int(folder.name), context)
 
 
 class TestMeaning:
@@ -237,7 +237,7 @@ class TestMeaning:
         context, master = setup()
         config = Composer(context, master).compose([])
         OmegaConf.set_readonly(config, True)
-        bare = task_config(config)
+        bare = bare_copy(config)
         assert "hydra" not in bare
         assert OmegaConf.is_readonly(bare)
         assert "hydra" in config

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 _KEPT = 64  # combinations of group choices
+_KEPT_OVERRIDES = 10_000
 
 
 class Composer:
@@ -41,7 +42,8 @@ class Composer:
         self.context = context
         self.master = master
         self._parser = OverridesParser.create(config_loader=context.config_loader)
-        self._bases: dict[tuple[str, ...], bytes] = {}
+        self._bases: dict[tuple[str, ...], tuple[bytes, bytes]] = {}  # whole, and without `hydra`
+        self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -50,18 +52,8 @@ class Composer:
         Raises:
             HydraException, OmegaConfBaseException: as Hydra raises them.
         """
-        parsed = self._parser.parse_overrides(list(overrides))
-        values = [o for o in parsed if self._is_value(o)]
-        structural = tuple(str(o.input_line) for o in parsed if not self._is_value(o))
-        base = self._bases.get(structural)
-        if base is None:
-            loader: ConfigLoader = self.context.config_loader
-            composed = loader.load_sweep_config(self.master, list(structural))
-            if len(self._bases) >= _KEPT:
-                self._bases.pop(next(iter(self._bases)))
-            base = self._bases[structural] = _bytes_of(composed)
-        config: DictConfig = pickle.loads(base)  # noqa: S301 (our own bytes, of this process)
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        parsed = self._parse(overrides)
+        config = self._composed(parsed, 0)
         own = [o for o in parsed if not o.is_hydra_override()]
         config.hydra.overrides.task = [str(o.input_line) for o in own]
         how = config.hydra.job.config.override_dirname
@@ -70,9 +62,28 @@ class Composer:
 
     def compose_bare(self, overrides: Sequence[str]) -> DictConfig:
         """What the trial's task is given: the config without its `hydra` node."""
-        config = self.compose(overrides)
-        with read_write(config), open_dict(config):
-            del config["hydra"]
+        return self._composed(self._parse(overrides), 1)
+
+    def _parse(self, overrides: Sequence[str]) -> list[Override]:
+        for override in overrides:
+            if override not in self._parsed:
+                if len(self._parsed) >= _KEPT_OVERRIDES:
+                    self._parsed.clear()
+                self._parsed[override] = self._parser.parse_overrides([override])[0]
+        return [self._parsed[override] for override in overrides]
+
+    def _composed(self, parsed: Sequence[Override], which: int) -> DictConfig:
+        values = [o for o in parsed if self._is_value(o)]
+        structural = tuple(str(o.input_line) for o in parsed if not self._is_value(o))
+        bases = self._bases.get(structural)
+        if bases is None:
+            loader: ConfigLoader = self.context.config_loader
+            composed = loader.load_sweep_config(self.master, list(structural))
+            if len(self._bases) >= _KEPT:
+                self._bases.pop(next(iter(self._bases)))
+            bases = self._bases[structural] = (_bytes_of(composed), _bytes_of(bare_copy(composed)))
+        config: DictConfig = pickle.loads(bases[which])  # noqa: S301 (our own bytes, of this process)
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)
         return config
 
     def _is_value(self, override: Override) -> bool:
@@ -119,8 +130,8 @@ def _bytes_of(config: DictConfig) -> bytes:
     return buffer.getvalue()
 
 
-def task_config(config: DictConfig) -> DictConfig:
-    """What Hydra hands to a task: the config without its `hydra` node. The argument stays as it is."""
+def bare_copy(config: DictConfig) -> DictConfig:
+    """A copy without the `hydra` node."""
     bare: DictConfig = pickle.loads(_bytes_of(config))  # noqa: S301 (a deep copy, five times faster)
     with read_write(bare), open_dict(bare):
         del bare["hydra"]

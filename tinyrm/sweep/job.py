@@ -53,15 +53,14 @@ def _point_at(config: DictConfig, folder: Path, number: int) -> None:
 
 @contextlib.contextmanager
 def _hydra_config(config: DictConfig) -> Iterator[None]:
-    before = HydraConfig.instance().cfg
+    current: Any = HydraConfig.instance()
+    before = current.cfg
     OmegaConf.set_readonly(config.hydra, True)
-    HydraConfig.instance().cfg = (
-        config  # what `set_config` does, without its copy, which takes longer than all the rest
-    )
+    current.cfg = config  # as `set_config` does, without the copy that takes longer than all the rest
     try:
         yield
     finally:
-        HydraConfig.instance().cfg = before
+        current.cfg = before
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ class Progress:
     Args:
         study: the sweep.
         claim: its trial.
-        search: the study as Optuna sees it, with the pruner in force.
+        search: gives the study as Optuna sees it, with the pruner in force.
         folder: the trial's own.
         pruning: whether any pruner is in force.
         metric: which one reports are of: the first of the sweep's.
     """
 
     def __init__(
-        self, study: Study, claim: Claim, search: optuna.Study, folder: Path, pruning: bool, metric: str
+        self, study: Study, claim: Claim, search: Callable[[], optuna.Study], folder: Path, pruning: bool, metric: str
     ) -> None:
         self.metric = metric
         self.number = claim.number
@@ -74,9 +74,10 @@ class Progress:
             raise TrialPruned(f"pruned at step {step} with {value:.4g}")
 
     def _hopeless(self, trial: FrozenTrial, step: int) -> bool:
-        if isinstance(self._search.pruner, optuna.pruners.WilcoxonPruner):
-            return _paired(self._search, trial, step)
-        return self._search.pruner.prune(self._search, trial)
+        search = self._search()
+        if isinstance(search.pruner, optuna.pruners.WilcoxonPruner):
+            return _paired(search, trial, step)
+        return search.pruner.prune(search, trial)
 
 
 def _paired(search: optuna.Study, trial: FrozenTrial, step: int) -> bool:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .app import App, fingerprint
-from .composing import Composer, task_config
+from .composing import Composer
 from .config import SweepConfig
 from .context import running
 from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, TrialPruned
@@ -174,15 +174,15 @@ class Worker:
         began = time.monotonic()
         digest = None
         try:
-            overrides, search = self._chosen(claim)
-            config = self.composer.compose([*claim.slot.fixed, *overrides])
-            bare = task_config(config)
+            overrides = self._chosen(claim)
+            whole = [*claim.slot.fixed, *overrides]
+            config, bare = self.composer.compose(whole), self.composer.compose_bare(whole)
             digest = fingerprint(self.app.meaning(bare))
             known = _kept_result(folder, digest) or self._equal(claim, digest)
             if known is not None:
                 return known
             folder.mkdir(parents=True, exist_ok=True)
-            returned = self._called(claim, search, config, bare, folder)
+            returned = self._called(claim, config, bare, folder)
             outcome = _complete(Result.of(returned, list(self.header["metrics"])), list(self.header["metrics"]))
         except (KeyboardInterrupt, SweepInterrupted, StorageUnavailableError):
             raise
@@ -196,14 +196,19 @@ class Worker:
         outcome.seconds = round(time.monotonic() - began, 3)
         return outcome
 
-    def _called(self, claim: Claim, search: optuna.Study, config: DictConfig, bare: DictConfig, folder: Path) -> Any:
+    def _called(self, claim: Claim, config: DictConfig, bare: DictConfig, folder: Path) -> Any:
         """What the task returns.
 
         Raises:
             SweepInterrupted: a signal came; whatever the task made of it, its result would be half of one.
         """
         progress = Progress(
-            self.study, claim, search, folder, self.settings.pruner != "none", next(iter(self.header["metrics"]))
+            self.study,
+            claim,
+            lambda: self._search(claim),
+            folder,
+            pruning=self.settings.pruner != "none",
+            metric=next(iter(self.header["metrics"])),
         )
         watch = Watch(self.study, claim, progress, self.settings, self._stops)
         try:
@@ -223,21 +228,24 @@ class Worker:
             raise SweepInterrupted("stopped by a signal.")
         return returned
 
-    def _chosen(self, claim: Claim) -> tuple[tuple[str, ...], optuna.Study]:
-        """The trial's overrides; where they are not known yet, the sampler chooses now."""
+    def _search(self, claim: Claim) -> optuna.Study:
+        """The study as Optuna sees it, with the sampler and the pruner of a trial."""
         settings = self.settings
         sampler = make_sampler(self.header["sampler"], settings.sampler_options, settings.seed, claim.number)
-        search = self.study.optuna_study(sampler, make_pruner(settings.pruner, settings.pruner_options))
+        return self.study.optuna_study(sampler, make_pruner(settings.pruner, settings.pruner_options))
+
+    def _chosen(self, claim: Claim) -> tuple[str, ...]:
+        """The trial's overrides; where they are not known yet, the sampler chooses now."""
         if claim.overrides is not None:
-            return claim.overrides, search
+            return claim.overrides
         space = claim.slot.space
         shared = self.header["sampler"] in SHARED_SEQUENCE
         with self.study.storage.lock(self.study.name) if shared else contextlib.nullcontext():
-            trial = optuna.trial.Trial(search, claim.trial_id)
+            trial = optuna.trial.Trial(self._search(claim), claim.trial_id)
             texts = [dimension.suggest(trial) for dimension in space.dimensions]
         overrides = space.overrides(texts)
         self.study.describe(claim, overrides)
-        return overrides, search
+        return overrides
 
     def _equal(self, claim: Claim, digest: str) -> Outcome | None:
         """The result of an equal config, where a sampler came back to it."""

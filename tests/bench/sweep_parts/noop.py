@@ -97,7 +97,7 @@ def measure(scratch: Path, environment: Path, quick: bool, only: str) -> dict[st
     Args:
         only: contenders whose name or app holds this text.
     """
-    few, many, repeats = (5, 25, 1) if quick else (20, 220, 3)
+    few, many, repeats = (5, 25, 1) if quick else (20, 220, 2)
     racing = contenders(environment, plain_config(scratch / "plain"))
     racing = [c for c in racing if only in c.name or only in c.app]
     seconds: dict[tuple[str, str], list[tuple[float, float]]] = {(c.app, c.name): [] for c in racing}
