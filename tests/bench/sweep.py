@@ -35,6 +35,7 @@ def main() -> int:
         help="virtual environment of hydra-optuna-sweeper, made where missing",
     )
     parser.add_argument("--contenders", default="", help="a: only those whose name or app holds this text")
+    parser.add_argument("--repeats", type=int, default=3, help="a: how often each contender is timed")
     parser.add_argument("--size", nargs="*", default=[], help="b: overrides that set the size of data and training")
     parser.add_argument("--postgres", help="c: URL of an empty database; else a server is started")
     options = parser.parse_args()
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace, parts: list[str], scratch: Path) -> int:
         place = scratch / part
         place.mkdir(parents=True, exist_ok=True)
         if part == "a":
-            figures = noop.measure(place, options.environment.absolute(), options.quick, options.contenders)
+            figures = noop.measure(place, options.environment.absolute(), options.quick, options.contenders, options.repeats)
             console.print(noop.table(figures))
             targets += noop.targets(figures)
         elif part == "b":

@@ -26,6 +26,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -37,6 +38,7 @@ from .interrupts import check, held
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 KINDS = ("sqlite", "journal", "postgresql")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _FULL = ("database or disk is full", "No space left on device", "disk quota exceeded", "could not extend file")
@@ -80,6 +82,14 @@ class SharedStorage(ABC):
     def widen(self, study_id: int, distributions: Mapping[str, BaseDistribution]) -> None:
         """Let the study's recorded parameters take `distributions`, which hold every value recorded so far."""
 
+    def unfinished(self, study_id: int) -> list[FrozenTrial]:
+        """The trials that wait or run, in order of their numbers."""
+        return self.optuna.get_all_trials(study_id, deepcopy=False, states=_UNFINISHED)
+
+    def latest(self, study_id: int) -> int:
+        """The highest number of a trial; -1 where there is none."""
+        return self.optuna.get_n_trials(study_id) - 1
+
     def forget(self, study_id: int) -> None:  # noqa: B027 (nothing kept is a right answer)
         """Read the study's records again: they may have been widened."""
 
@@ -108,6 +118,17 @@ class _Database(SharedStorage):
             if kept is not None:
                 kept.param_distribution.clear()
                 kept.last_finished_trial_id = -1
+
+    def unfinished(self, study_id: int) -> list[FrozenTrial]:
+        # Past Optuna's cache, which would first read whatever all other workers have finished.
+        found = self.optuna._backend.get_all_trials(study_id, deepcopy=False, states=_UNFINISHED)  # type: ignore[attr-defined]
+        return sorted(found, key=lambda trial: trial.number)
+
+    def latest(self, study_id: int) -> int:
+        with self._engine().connect() as connection:
+            statement = text("SELECT MAX(number) FROM trials WHERE study_id = :study")
+            number = connection.execute(statement, {"study": study_id}).scalar()
+        return -1 if number is None else int(number)
 
     def close(self) -> None:
         self._engine().dispose()

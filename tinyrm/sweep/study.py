@@ -7,6 +7,7 @@ that the last trial says how far the plan has come.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,19 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from .errors import End, StorageUnavailableError, SweepError, near
+from .errors import End, SweepError, near
 from .leases import WorkerId, holds
 from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
 from .plan import Plan, Slot
+from .records import overrides_of, record_of
 from .storage import SharedStorage, patiently
 
 T = TypeVar("T")
 HEADER = "sweep"  # user attributes of a study
 PLAN = "plan"
 STOPS = "stops"
+_CROWD = 16  # open trials up to which every claim looks through them
+_LOOK_S = 5.0  # how often, where there are more
 _RENEWAL_S = 4.0  # within which a waiting worker finds out that the storage is back
 
 
@@ -97,6 +101,7 @@ class Study:
         self.storage = storage
         self.name = name
         self.patience_s = patience_s
+        self._looked, self._crowd = -math.inf, 0  # when claims last looked for trials to take over; how many were open
         self._plan: tuple[list[Any], Plan] = ([], Plan())
         try:
             self.id: int = self._patiently(lambda: storage.optuna.get_study_id_from_name(name))
@@ -122,7 +127,7 @@ class Study:
         attrs = self._attrs()
         header, plan = attrs[HEADER], self._read_plan(attrs)
         metrics, folder = list(header["metrics"]), Path(header["folder"])
-        return [_record(t, metrics, folder, plan) for t in self.trials()]
+        return [record_of(t, metrics, folder, plan) for t in self.trials()]
 
     def unstarted(self) -> int:
         """Points that no worker has claimed yet."""
@@ -161,28 +166,15 @@ class Study:
 
         def take() -> Claim | Wait | None:
             with self.storage.lock(self.name):
-                trials = self.storage.optuna.get_all_trials(self.id, deepcopy=False)
-                plan, running = self._read_plan(self._attrs_now()), 0
-                # Whoever could not renew a lease because the storage was away may do so first.
-                renewed = self.storage.returned + lease_s + _RENEWAL_S
-                for trial in trials:
-                    if trial.state.is_finished() or POINT not in trial.user_attrs:
-                        continue  # what another program has enqueued or runs is left to it
-                    lease: Mapping[str, Any] = trial.system_attrs.get(LEASE) or {}
-                    if (
-                        trial.state == TrialState.RUNNING
-                        and lease.get("worker") != worker.name
-                        and holds(lease, renewed)
-                    ):
-                        running += 1
-                        continue
-                    claim = self._retake(trial, lease, plan, worker, lease_s, max_retries, left)
-                    if claim is not None:
-                        return claim
-                index = _handed_out(trials)
+                plan, index = self._read_plan(self._attrs_now()), self._next_point()
+                found: Claim | int = 0
+                if index >= plan.total or self._due():
+                    found = self._take_over(plan, worker, lease_s, max_retries, left)
+                if isinstance(found, Claim):
+                    return found
                 if index < plan.total:
-                    return self._create(index, plan.slot(index), trials, worker, lease_s)
-                return Wait(running) if running else None
+                    return self._create(index, plan.slot(index), worker, lease_s)
+                return Wait(found) if found else None
 
         return self._patiently(take)
 
@@ -314,6 +306,42 @@ class Study:
             self._plan = (raw, Plan.from_json(raw))
         return self._plan[1]
 
+    def _next_point(self) -> int:
+        """How many points of the plan have become trials: they do so in order."""
+        for number in range(self.storage.latest(self.id), -1, -1):
+            trial = self._trial(number)
+            if POINT in trial.user_attrs:
+                return int(trial.user_attrs[POINT]) + 1
+        return 0
+
+    def _trial(self, number: int) -> FrozenTrial:
+        optuna_storage = self.storage.optuna
+        return optuna_storage.get_trial(optuna_storage.get_trial_id_from_study_id_trial_number(self.id, number))
+
+    def _due(self) -> bool:
+        """Whether to look for trials to take over before a new point: always, but now and then among many workers."""
+        return self._crowd <= _CROWD or time.monotonic() - self._looked > _LOOK_S
+
+    def _take_over(
+        self, plan: Plan, worker: WorkerId, lease_s: float, max_retries: int, left: Callable[[int, int], Left]
+    ) -> Claim | int:
+        """A trial that waits or whose worker died; without one, how many run."""
+        trials, running = self.storage.unfinished(self.id), 0
+        self._looked, self._crowd = time.monotonic(), len(trials)
+        # Whoever could not renew a lease because the storage was away may do so first.
+        renewed = self.storage.returned + lease_s + _RENEWAL_S
+        for trial in trials:
+            if POINT not in trial.user_attrs:
+                continue  # what another program has enqueued or runs is left to it
+            lease: Mapping[str, Any] = trial.system_attrs.get(LEASE) or {}
+            if trial.state == TrialState.RUNNING and lease.get("worker") != worker.name and holds(lease, renewed):
+                running += 1
+                continue
+            claim = self._retake(trial, lease, plan, worker, lease_s, max_retries, left)
+            if claim is not None:
+                return claim
+        return running
+
     def _retake(
         self,
         trial: FrozenTrial,
@@ -347,21 +375,21 @@ class Study:
             deaths,
             plan.slot(trial.user_attrs[POINT]),
             trial.params,
-            _overrides(trial),
+            overrides_of(trial),
             worker,
             time.time(),
         )
         self._lease(claim, lease_s, None)
         return claim
 
-    def _create(self, index: int, slot: Slot, trials: Sequence[FrozenTrial], worker: WorkerId, lease_s: float) -> Claim:
+    def _create(self, index: int, slot: Slot, worker: WorkerId, lease_s: float) -> Claim:
         """Make the trial of a point that had none."""
         params: dict[str, Any] = {}
         attrs: dict[str, Any] = {POINT: index}
         distributions: Any = {}
         if slot.again is not None:
-            before = trials[slot.again]
-            params, distributions, overrides = before.params, before.distributions, _overrides(before)
+            before = self._trial(slot.again)
+            params, distributions, overrides = before.params, before.distributions, overrides_of(before)
         else:
             overrides = slot.space.overrides(slot.texts) if slot.texts is not None else None
             if slot.texts is not None:
@@ -418,43 +446,3 @@ def _mine(trial: FrozenTrial, claim: Claim, *, running: bool = True) -> bool:
     lease = trial.system_attrs.get(LEASE) or {}
     held = lease.get("worker") == claim.worker.name and lease.get("attempt") == claim.attempt
     return held and (trial.state == TrialState.RUNNING or not running)
-
-
-def _overrides(trial: FrozenTrial) -> tuple[str, ...] | None:
-    kept = trial.user_attrs.get(OVERRIDES)
-    return None if kept is None else tuple(kept)
-
-
-def _record(trial: FrozenTrial, metrics: Sequence[str], folder: Path, plan: Plan) -> TrialRecord:
-    state, lease = state_of(trial), trial.system_attrs.get(LEASE) or {}
-    recorded = trial.user_attrs.get(OUTCOME)
-    outcome = Outcome.from_json(recorded) if recorded else Outcome(state)
-    values = {k: v for k, v in outcome.values.items() if v is not None}
-    if not recorded and trial.values is not None:  # finished by another program
-        values = dict(zip(metrics, trial.values, strict=True))
-    running = trial.state == TrialState.RUNNING
-    point = trial.user_attrs.get(POINT)
-    return TrialRecord(
-        number=trial.number,
-        state=state,
-        params=trial.params,
-        overrides=_overrides(trial) or (),
-        fixed=plan.slot(point).fixed if point is not None and point < plan.total else (),
-        values=values,
-        intervals=outcome.intervals,
-        info=outcome.info,
-        attempt=int(lease.get("attempt", 1)),
-        fraction=lease.get("fraction") if running else None,
-        seconds=time.time() - float(lease["began"]) if running and lease else outcome.seconds,
-        devices=outcome.devices or str(lease.get("devices", "")),
-        worker=str(lease.get("worker", "")),
-        message=outcome.message,
-        traceback=outcome.traceback,
-        fingerprint=outcome.fingerprint,
-        same_as=outcome.same_as,
-        folder=folder / str(trial.number),
-        alive=running and holds(lease),
-    )
-
-
-__all__ = ["Claim", "Left", "Orders", "StorageUnavailableError", "Study", "Wait", "names"]

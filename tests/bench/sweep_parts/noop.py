@@ -91,13 +91,14 @@ def _optuna(how: list[str]) -> Callable[[int, Path], list[str | Path]]:
     return lambda trials, folder: [sys.executable, APPS / "plain_optuna.py", str(trials), folder / "study.db", *how]
 
 
-def measure(scratch: Path, environment: Path, quick: bool, only: str) -> dict[str, Any]:
+def measure(scratch: Path, environment: Path, quick: bool, only: str, repeats: int) -> dict[str, Any]:
     """Milliseconds a trial for each contender, and seconds of the checks.
 
     Args:
         only: contenders whose name or app holds this text.
+        repeats: how often each is timed, in turn.
     """
-    few, many, repeats = (5, 25, 1) if quick else (20, 220, 2)
+    few, many = (5, 25) if quick else (20, 220)
     racing = contenders(environment, plain_config(scratch / "plain"))
     racing = [c for c in racing if only in c.name or only in c.app]
     seconds: dict[tuple[str, str], list[tuple[float, float]]] = {(c.app, c.name): [] for c in racing}
