@@ -56,7 +56,8 @@ def _run(options: argparse.Namespace, parts: list[str], scratch: Path) -> int:
         place = scratch / part
         place.mkdir(parents=True, exist_ok=True)
         if part == "a":
-            figures = noop.measure(place, options.environment.absolute(), options.quick, options.contenders, options.repeats)
+            where = options.environment.absolute()
+            figures = noop.measure(place, where, options.quick, options.contenders, options.repeats)
             console.print(noop.table(figures))
             targets += noop.targets(figures)
         elif part == "b":

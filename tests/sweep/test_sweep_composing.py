@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tinyrm.sweep.app import App, fingerprint
-from tinyrm.sweep.composing import Composer, flatten, bare_copy
+from tinyrm.sweep.composing import Composer, bare_copy, flatten
 from tinyrm.sweep.job import run_as_job
 
 FILES = {
