@@ -12,10 +12,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; th
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+from hypothesis import settings
 
 from tinyrm.config import ModelConfig
 from tinyrm.model import Backbone, find_backbone
 from tinyrm.types import Message, PreferencePair
+
+# CI tries the same examples every time: what fails there fails for a change, and anywhere else new ones are looked for.
+settings.register_profile("ci", derandomize=True, database=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 PairMaker = Callable[..., PreferencePair]
 

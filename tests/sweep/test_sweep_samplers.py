@@ -219,6 +219,15 @@ class TestChecks:
         assert len(caught.value.problems) == 2
         assert "x=13 brings bad luck [in 1 of 4 points: x=13 g=one]" in caught.value.problems
 
+    def test_a_grid_too_large_to_check_is_refused_and_can_be_sampled(self, engine: Any) -> None:
+        wide = "x=int(interval(0,4000000000))"
+        with pytest.raises(SweepError, match=r"a grid of 4,000,000,001 points is more .* sweep\.sampler=random"):
+            engine.sweep(score, wide, name="s")
+        assert not engine.folder.exists()
+        for n_trials in (2, 4):  # the second extends the first
+            records = engine.sweep(score, wide, name="s", sampler="random", n_trials=n_trials)
+            assert len({r.params["x"] for r in records}) == n_trials
+
     def test_an_infinite_space_is_checked_at_its_corners(self, engine: Any) -> None:
         from tinyrm.sweep.checking import sample
 

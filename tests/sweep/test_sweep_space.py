@@ -111,6 +111,7 @@ class TestGrammar:
         [
             ("x=interval(4,1)", "x=interval(4,1): an interval goes from a lower number to a higher one."),
             ("x=tag(log,interval(0,1))", "a logarithmic interval starts above 0; this one at 0.0."),
+            ("x=int(interval(0,1e17))", "an interval of integers goes up to 2**53 (9007199254740992) at most."),
             ("x=range(3,3)", "x=range(3,3) has no values (a range leaves out its stop)."),
             ("x=choice(", "no viable alternative"),
             ("x=nothing(1,2)", "Unknown function 'nothing'"),
@@ -233,6 +234,21 @@ class TestStored:
             assert kind.to_external_repr(kind.to_internal_repr(stored)) == stored
         study = optuna.create_study(sampler=make_sampler("random", {}, seed, 0))
         assert dimension.suggest(study.ask()) in texts
+
+    @pytest.mark.parametrize("text", [str(2**53 + 1), str(-(2**60)), "9" * 5000])
+    def test_an_integer_that_no_float_holds_stays_as_typed(self, text: str) -> None:
+        dimension = Dimension("x", "x", (text, "1"))
+        assert dimension.stored(text) == text and dimension.stored("1") == "1"
+        assert dimension.distribution() == CategoricalDistribution((text, "1"))
+        assert Dimension("x", "x", (str(2**53),)).stored(str(2**53)) == 2**53
+
+    def test_a_wide_interval_of_integers_is_never_listed(self) -> None:
+        wide = space_of("x=int(interval(0,4000000000)) seed=range(0,2000)")
+        assert wide.finite and wide.size == 4_000_000_001 * 2000
+        dimension = wide.dimensions[0]
+        assert dimension.stored("3999999999") == 3_999_999_999
+        assert dimension.distribution() == dimension.sampled() == IntDistribution(0, 4_000_000_000)
+        assert Dimension.from_json(json.loads(json.dumps(dimension.as_json()))) == dimension
 
     @pytest.mark.parametrize("line", [*FINITE, "x=interval(0,1)", "x=tag(log,interval(1e-5,1))"], ids=str)
     def test_comes_back_from_json(self, line: str) -> None:

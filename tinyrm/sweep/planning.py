@@ -235,8 +235,8 @@ def _widened(study: Study, plan: Plan, question: Question, trials: Sequence[Froz
         before = [d for s in plan.segments for d in s.space.dimensions if d.name == asked.name]
         if asked.arms:
             dimension = _with_arms_of(before, asked)
-        elif before and asked.finite and all(d.finite for d in before):
-            values = dict.fromkeys([t for d in before for t in (d.seen or d.values())] + list(dimension.values()))
+        elif before and asked.texts:
+            values = dict.fromkeys([t for d in before for t in (d.seen or d.texts)] + list(asked.texts))
             dimension = replace(dimension, seen=tuple(values))
         recorded = next((t.distributions[dimension.name] for t in trials if dimension.name in t.distributions), None)
         wanted = dimension.distribution() if question.sampler == "grid" else dimension.sampled()

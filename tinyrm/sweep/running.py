@@ -32,6 +32,7 @@ from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summa
 
 log = logging.getLogger(__name__)
 
+_MOST_POINTS = 100_000  # of a grid: each is composed and checked before the first runs, some 6 ms each
 _ROUNDS = 10  # of starting workers again, where a launcher's own died with work left
 
 
@@ -101,6 +102,11 @@ class Run:
         if sampler == GRID and not space.finite:
             endless = ", ".join(d.name for d in space.dimensions if not d.finite)
             wrong.append(f"sweep.sampler=grid cannot list {endless}: give choices or a range, or another sampler.")
+        elif sampler == GRID and space.size > _MOST_POINTS:
+            wrong.append(
+                f"a grid of {space.size:,} points is more than a study takes ({_MOST_POINTS:,}): give fewer values, or "
+                "draw from them with sweep.sampler=random (or tpe, ...) and sweep.n_trials."
+            )
         if sampler != GRID and settings.n_trials is None:
             wrong.append(f"sweep.sampler={sampler} needs sweep.n_trials: how many trials in all.")
         if wrong:

@@ -11,8 +11,9 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -30,6 +31,7 @@ from optuna.trial import Trial
 from .errors import SweepError
 
 ARM = "arm"
+LARGEST = 2**53  # integers up to here are the same as floats, in which Optuna keeps every number
 Value = int | float | str  # as Optuna stores it
 
 
@@ -66,6 +68,11 @@ class Dimension:
         """Whether a grid can list it."""
         return bool(self.texts) or self.integer
 
+    @property
+    def count(self) -> int:
+        """Values of a finite dimension."""
+        return len(self.texts) or int(self.high) - int(self.low) + 1
+
     def values(self) -> tuple[str, ...]:
         """Every value of a finite dimension, as typed."""
         return self.texts or tuple(str(v) for v in range(int(self.low), int(self.high) + 1))
@@ -87,16 +94,15 @@ class Dimension:
 
     def stored(self, text: str) -> Value:
         """The value as the study stores it: numbers as numbers, all else as typed."""
-        numbers = None if self.arms else _numbers(self._known() if self.finite else (text,))
-        return text if numbers is None else _number(text)
+        return _number(text) if self._numeric else text
 
     def distribution(self) -> BaseDistribution:
         """For the record of a grid's trial. Numbers get a range that more values may widen."""
-        if not self.finite:
-            return self.sampled()
-        numbers = None if self.arms else _numbers(self._known())
-        if numbers is None:
-            return CategoricalDistribution(self._known())
+        if not self.texts:
+            return IntDistribution(int(self.low), int(self.high)) if self.integer else self.sampled()
+        if not self._numeric:
+            return CategoricalDistribution(self._known)
+        numbers = [_number(t) for t in self._known]
         if all(isinstance(n, int) for n in numbers):
             return IntDistribution(int(min(numbers)), int(max(numbers)))
         return FloatDistribution(float(min(numbers)), float(max(numbers)))
@@ -104,7 +110,7 @@ class Dimension:
     def sampled(self) -> BaseDistribution:
         """For a sampler. A choice is a choice, ordered or not; ranges and intervals are ordered."""
         if self.texts and self.step is None:
-            return CategoricalDistribution(tuple(self.stored(t) for t in self._known()))
+            return CategoricalDistribution(tuple(self.stored(t) for t in self._known))
         if self.texts:
             numbers = sorted(_number(t) for t in self.texts)
             if all(isinstance(n, int) for n in numbers):
@@ -121,15 +127,22 @@ class Dimension:
         kind = self.sampled()
         if isinstance(kind, CategoricalDistribution):
             chosen = trial.suggest_categorical(self.name, kind.choices)
-            return self._known()[[self.stored(t) for t in self._known()].index(chosen)]  # type: ignore[arg-type]
+            return self._known[kind.choices.index(chosen)]
         if isinstance(kind, IntDistribution):
             return str(trial.suggest_int(self.name, kind.low, kind.high, step=kind.step, log=kind.log))
         assert isinstance(kind, FloatDistribution)
         value = trial.suggest_float(self.name, kind.low, kind.high, step=kind.step, log=kind.log)
         return min(self.texts, key=lambda t: abs(float(t) - value)) if self.texts else repr(value)
 
+    @property
     def _known(self) -> tuple[str, ...]:
-        return self.seen or self.values()
+        """The values of a dimension that lists them, with those the study has had before."""
+        return self.seen or self.texts
+
+    @cached_property
+    def _numeric(self) -> bool:
+        """Whether every value is a number: asked for each point of a grid."""
+        return not self.texts or (not self.arms and _numbers(self._known) is not None)
 
     def ends(self) -> tuple[str, ...]:
         """Its corners: both ends of what is ordered, every value of what is not."""
@@ -149,17 +162,18 @@ class Dimension:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; :meth:`from_json` gives the dimension back."""
-        return {k: v for k, v in vars(self).items() if v not in ((), None, False) or k in ("name", "key")}
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {k: v for k, v in named if v not in ((), None, False) or k in ("name", "key")}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Dimension:
         """The dimension that :meth:`as_json` gave."""
-        fields = dict(plain)
-        fields["texts"] = tuple(fields.get("texts", ()))
-        fields["seen"] = tuple(fields.get("seen", ()))
+        given = dict(plain)
+        given["texts"] = tuple(given.get("texts", ()))
+        given["seen"] = tuple(given.get("seen", ()))
         for kind in ("arms", "seen_arms"):
-            fields[kind] = tuple(tuple(arm) for arm in fields.get(kind, ()))
-        return cls(**fields)
+            given[kind] = tuple(tuple(arm) for arm in given.get(kind, ()))
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,7 @@ class Space:
     @property
     def size(self) -> int:
         """Points of a finite space."""
-        return math.prod(len(d.values()) for d in self.dimensions)
+        return math.prod(d.count for d in self.dimensions)
 
     def grid(self) -> Iterator[tuple[str, ...]]:
         """Every point of a finite space: a value a dimension, as typed."""
@@ -255,6 +269,8 @@ def _dimension(key: str, override: Override) -> Dimension:
         log = "log" in value.tags
         if log and low <= 0:
             raise SweepError(f"{override.input_line}: a logarithmic interval starts above 0; this one at {low}.")
+        if isinstance(low, int) and max(-low, high) > LARGEST:
+            raise SweepError(f"{override.input_line}: an interval of integers goes up to 2**53 ({LARGEST}) at most.")
         return Dimension(name, key, low=low, high=high, integer=isinstance(low, int), log=log)
     texts = tuple(dict.fromkeys(override.sweep_string_iterator()))
     if not texts:
@@ -300,10 +316,15 @@ def _numbers(texts: Sequence[str]) -> list[int | float] | None:
 
 
 def _number(text: str) -> int | float:
+    """A number that a study keeps as it is.
+
+    Raises:
+        ValueError: it is none; larger integers among them, which stay as typed.
+    """
     try:
-        return int(text)
+        value: int | float = int(text)
     except ValueError:
         value = float(text)
-        if not math.isfinite(value):
-            raise ValueError(text) from None
-        return value
+    if not math.isfinite(value) or (isinstance(value, int) and abs(value) > LARGEST):
+        raise ValueError(text)
+    return value
