@@ -195,7 +195,14 @@ def _run(
         100 * record["truncated"]["train"],
     )
     with clock.phase("train"):
-        module = TinyRM(net, config.objective, config.optimizer, steps=batches.optimizer_steps, seed=config.seed)
+        module = TinyRM(
+            net,
+            config.objective,
+            config.optimizer,
+            steps=batches.optimizer_steps,
+            seed=config.seed,
+            fused=config.speed.optimizer == "fused",
+        )
         loggers = tracking.make_loggers(config.tracking, folder, record["config"])
         provenance.reset_peak_memory()
         try:

@@ -131,6 +131,7 @@ class Base:
             adapter=config.adapter,
             verbalizers=(token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)),
             seed=config.seed,
+            speed=config.speed,
         )
         for parameter in net.parameters():
             if parameter.requires_grad:

@@ -22,6 +22,12 @@ SHOWS_ONLY = {
     "trainer.save_model",
     "data.cache_dir",
     "evaluation.batch_tokens",
+    "speed.compile",
+    "speed.dora",
+    "speed.last_layer",
+    "speed.optimizer",
+    "speed.prefix",
+    "speed.prefix_gb",
 }
 
 
@@ -72,6 +78,7 @@ def test_hash_is_twelve_digits_and_the_same_again() -> None:
     assert set(first) <= set("0123456789abcdef")
     assert config_hash(compose(["optimizer.lr=2e-3"])) != first
     assert config_hash(compose(["tracking=none", "trainer.progress=off", "trainer.threads=3"])) == first
+    assert config_hash(compose(["speed=plain"])) == first
 
 
 def test_only_known_keys_are_left_out() -> None:

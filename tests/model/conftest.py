@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tinyrm.config import AdapterConfig, ModelConfig, compose
+from tinyrm.config import AdapterConfig, ModelConfig, SpeedConfig, compose
 from tinyrm.model import Backbone, RewardNet, build_net, find_backbone, load_weights, token_id
 from tinyrm.prompting import Layout, TensorBatch, tokenize
 from tinyrm.types import PreferencePair
@@ -52,6 +52,7 @@ def make_net(make_backbone: BackboneMaker) -> NetMaker:
         freeze: int = 1,
         seed: int = 0,
         stir: bool = True,
+        speed: SpeedConfig | None = None,
         **adapter: Any,
     ) -> RewardNet:
         """A net on a small backbone; `stir` moves every trained weight, so that none stands at its start."""
@@ -64,6 +65,7 @@ def make_net(make_backbone: BackboneMaker) -> NetMaker:
             adapter=AdapterConfig(**({"rank": 2} | adapter)),
             verbalizers=(token_id(backbone.tokenizer, "A"), token_id(backbone.tokenizer, "B")),
             seed=seed,
+            speed=speed,
         )
         if stir:
             generator = torch.Generator().manual_seed(1)

@@ -22,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 from tinyrm.config.schema import TinyRMConfig
 from tinyrm.errors import ConfigError, did_you_mean
 
-# Keys that say where and how a run shows itself, not what it computes: two runs that differ only here are equal.
+# Keys that say where and how a run shows itself or how fast it is, not what it computes: two runs that differ only here
+# are equal.
 _PRESENTATION = (
     "tracking",
+    *(f"speed.{key}" for key in ("dora", "last_layer", "prefix", "prefix_gb", "optimizer", "compile")),
     "trainer.progress",
     "trainer.threads",
     "trainer.checkpoint_steps",

@@ -22,6 +22,11 @@ ORDERS = ("random", "both")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16", "16")
 BENCHMARKS = ("pairs", "rewardbench", "rewardbench2")
+DORAS = ("fast", "peft")
+LAST_LAYERS = ("read", "whole")
+PREFIXES = ("auto", "on", "off")
+PREFIX_DTYPES = ("32", "bf16")
+OPTIMIZERS = ("fused", "plain")
 SAVED = ("auto", "merged", "adapter", "none")
 LOGGERS = ("csv", "tensorboard", "wandb")
 CLOZE_SLOTS = ("prompt", "a", "b", "mask")
@@ -84,6 +89,11 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("trainer.precision", c.trainer.precision, PRECISIONS),
         ("trainer.progress", c.trainer.progress, ("auto", "on", "off")),
         ("trainer.save_model", c.trainer.save_model, SAVED),
+        ("speed.dora", c.speed.dora, DORAS),
+        ("speed.last_layer", c.speed.last_layer, LAST_LAYERS),
+        ("speed.prefix", c.speed.prefix, PREFIXES),
+        ("speed.prefix_dtype", c.speed.prefix_dtype, PREFIX_DTYPES),
+        ("speed.optimizer", c.speed.optimizer, OPTIMIZERS),
         ("evaluation.benchmark", c.evaluation.benchmark, BENCHMARKS),
         *(("tracking.loggers", logger, LOGGERS) for logger in c.tracking.loggers),
     ):
@@ -131,6 +141,8 @@ def _numbers(c: TinyRMConfig) -> Iterator[str]:
             yield f"optimizer.{key}={rate} must be greater than 0."
     if max(c.data.dev_fraction, c.data.test_fraction) <= 0.9 < c.data.dev_fraction + c.data.test_fraction:
         yield "data.dev_fraction + data.test_fraction leave less than a tenth of the prompts to train on: lower one."
+    if not 0 < c.speed.prefix_gb < math.inf:
+        yield f"speed.prefix_gb={c.speed.prefix_gb} must be greater than 0; speed.prefix=off stores nothing."
     if c.adapter.alpha is not None and not 0 < c.adapter.alpha < math.inf:
         yield f"adapter.alpha={c.adapter.alpha} must be greater than 0 (null means 2 * rank)."
     for name in ("max_train_pairs", "max_dev_pairs", "max_test_pairs"):

@@ -155,6 +155,21 @@ class TrainerConfig:
 
 
 @dataclass
+class SpeedConfig:
+    """Shortcuts that compute less and come to the same; `speed=plain` computes all as the libraries do."""
+
+    dora: str = "fast"  # fast: weight norms by the low-rank identity | peft: PEFT's own, which make the weight anew
+    last_layer: str = "read"  # read: one position a row, the one that the head reads | whole
+    # Store the output of the frozen layers. auto: where a run (or the sweep it belongs to) reads it more than once and
+    # it fits | on: wherever it fits | off
+    prefix: str = "auto"
+    prefix_gb: float = 8.0  # most that the store under data.cache_dir may take; what was used longest ago goes first
+    prefix_dtype: str = "32"  # 32: exact | bf16: half the size, hidden states rounded to 8 bits of mantissa
+    optimizer: str = "fused"  # fused: one kernel for all tensors | plain
+    compile: bool = False  # torch.compile of the layers that are trained: minutes at the start, for long runs
+
+
+@dataclass
 class EvaluationConfig:
     """What is reported at the end. Never used for choosing."""
 
@@ -187,5 +202,6 @@ class TinyRMConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tinyrm.config import AdapterConfig
+from tinyrm.model.dora import use_fast_dora
 from tinyrm.model.families import Family, vocabulary_of
 
 
@@ -28,7 +29,13 @@ class Trainable:
 
 
 def make_trainable(
-    model: PreTrainedModel, family: Family, *, objective: str, freeze: int, adapter: AdapterConfig
+    model: PreTrainedModel,
+    family: Family,
+    *,
+    objective: str,
+    freeze: int,
+    adapter: AdapterConfig,
+    fast_dora: bool = True,
 ) -> Trainable:
     """Freeze the embeddings and the first `freeze` layers, and attach adapters to the linear modules of the others.
 
@@ -38,12 +45,15 @@ def make_trainable(
         objective: which head is trained with `adapter.train_head`.
         freeze: 0 freezes nothing; N the embeddings and the first N layers.
         adapter: DoRA and LoRA (through PEFT), `full` for every weight that is not frozen, `none` for the head alone.
+        fast_dora: see :mod:`tinyrm.model.dora`.
     """
     head = family.head_names(model, objective) if adapter.train_head else []
     frozen = tuple([*family.embeddings_of(model), *family.layers_of(model)[:freeze]] if freeze else [])
     linears = _linears(model, family, freeze, adapter.targets)
     if adapter.kind in ("dora", "lora") and linears:
         peft = get_peft_model(model, lora_config(adapter, linears, head, objective))
+        if fast_dora:
+            use_fast_dora(peft)
         return Trainable(peft, model, frozen)
     full = adapter.kind == "full"
     model.requires_grad_(full)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyrm.errors import ModelError
+from tinyrm.model.encoder import BertEncoder, Encoder, ModernBertEncoder
 
 DropoutFields = tuple[str, ...]
 
@@ -30,6 +31,8 @@ class Family:
         linears: last names of the linear modules of a layer.
         lm_head, classifier: modules of the two prediction heads that are trained with `adapter.train_head`.
         transform: (model, hidden (n, d)) -> (n, d): what the masked-LM head does before the vocabulary matrix.
+        by_layer: runs the encoder layer by layer; None where the model is only run whole.
+        reward: (model, hidden (n, d) of the first token) -> (n,): the classification head, where it reads that alone.
         hidden_dropout, attention_dropout: fields of the model's config.
         position_offset: rows of the position table that no token uses.
     """
@@ -42,12 +45,21 @@ class Family:
     lm_head: tuple[str, ...]
     classifier: tuple[str, ...]
     transform: Callable[[nn.Module, Tensor], Tensor]
+    by_layer: type[Encoder] | None = None
+    reward: Callable[[nn.Module, Tensor], Tensor] | None = None
     hidden_dropout: DropoutFields = ("hidden_dropout_prob",)
     attention_dropout: DropoutFields = ("attention_probs_dropout_prob",)
     position_offset: int = 0
 
     def encoder_of(self, model: nn.Module) -> nn.Module:
         return model.get_submodule(self.encoder)
+
+    def runner(self, model: nn.Module) -> Encoder | None:
+        """What runs the model's encoder layer by layer; None where it can only be run whole."""
+        encoder = self.encoder_of(model)
+        if self.by_layer is None or not self.by_layer.can_run(encoder):
+            return None
+        return self.by_layer(encoder, self.layers_of(model))
 
     def layers_of(self, model: nn.Module) -> list[nn.Module]:
         return list(self.encoder_of(model).get_submodule(self.layers).children())
@@ -98,6 +110,22 @@ def _modernbert_transform(model: nn.Module, hidden: Tensor) -> Tensor:
     return transformed
 
 
+def _bert_reward(model: Any, hidden: Tensor) -> Tensor:
+    pooled = model.dropout(model.bert.pooler(hidden[:, None]))
+    rewards: Tensor = model.classifier(pooled)[:, 0]
+    return rewards
+
+
+def _roberta_reward(model: Any, hidden: Tensor) -> Tensor:
+    rewards: Tensor = model.classifier(hidden[:, None])[:, 0]
+    return rewards
+
+
+def _modernbert_reward(model: Any, hidden: Tensor) -> Tensor:
+    rewards: Tensor = model.classifier(model.drop(model.head(hidden)))[:, 0]
+    return rewards
+
+
 _BERT_HEAD = ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm")
 
 FAMILIES: dict[str, Family] = {
@@ -110,6 +138,8 @@ FAMILIES: dict[str, Family] = {
         lm_head=_BERT_HEAD,
         classifier=("bert.pooler.dense", "classifier"),
         transform=_bert_transform,
+        by_layer=BertEncoder,
+        reward=_bert_reward,
     ),
     "roberta": Family(
         name="RoBERTa",
@@ -120,6 +150,8 @@ FAMILIES: dict[str, Family] = {
         lm_head=("lm_head.dense", "lm_head.layer_norm"),
         classifier=("classifier",),
         transform=_roberta_transform,
+        by_layer=BertEncoder,
+        reward=_roberta_reward,
         position_offset=2,
     ),
     "deberta-v2": Family(
@@ -141,6 +173,8 @@ FAMILIES: dict[str, Family] = {
         lm_head=("head.dense", "head.norm"),
         classifier=("head.dense", "head.norm", "classifier"),
         transform=_modernbert_transform,
+        by_layer=ModernBertEncoder,
+        reward=_modernbert_reward,
         hidden_dropout=("embedding_dropout", "mlp_dropout"),
         attention_dropout=("attention_dropout",),
     ),

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from tinyrm.config import AdapterConfig
+from tinyrm.config import AdapterConfig, SpeedConfig
 from tinyrm.model.adapters import Trainable, make_trainable
 from tinyrm.model.backbone import quiet_transformers
+from tinyrm.model.encoder import Encoder, at
 from tinyrm.model.families import Family, verbalizer_rows
 from tinyrm.prompting import TensorBatch
 
@@ -20,19 +21,33 @@ from tinyrm.prompting import TensorBatch
 class RewardNet(nn.Module):
     """Backbone, adapter and head, with the log-odds that the chosen response is the better one.
 
-    Frozen modules stay in eval mode whatever :meth:`train` says: their output for an input is a constant.
+    Frozen modules stay in eval mode whatever :meth:`train` says: their output for an input is a constant, which
+    :meth:`prefix` gives and which a batch may hold in place of token ids (`hidden`, (rows, seqlen, d)).
 
     Args:
         trainable: the model and what of it is frozen.
         family: where its parts are.
         objective: 'cloze' or 'bradley_terry'.
         verbalizers: token ids of the words for option A and option B (cloze).
+        freeze: how many layers are frozen.
+        whole: run whole layers to the end, even where the head reads one position a row.
     """
 
     verbalizers: Tensor
 
-    def __init__(self, trainable: Trainable, family: Family, objective: str, verbalizers: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        trainable: Trainable,
+        family: Family,
+        objective: str,
+        verbalizers: tuple[int, int],
+        *,
+        freeze: int = 0,
+        whole: bool = False,
+    ) -> None:
         super().__init__()
+        self.freeze = freeze
+        self.whole = whole
         self.model: PreTrainedModel | PeftModel = trainable.model
         self.family = family
         self.objective = objective
@@ -63,16 +78,46 @@ class RewardNet(nn.Module):
         base = self.base_model
         position = rows["mask_position"]
         inputs = {name: value for name, value in rows.items() if name != "mask_position"}
-        hidden: Tensor = self.family.encoder_of(base)(**inputs)[0]
-        masked = hidden[torch.arange(len(position), device=hidden.device), position]
+        runner = self.runner
+        if runner is None:
+            masked = at(self.family.encoder_of(base)(**inputs)[0], position)
+        else:
+            masked = runner.run_at(inputs, self._start(rows), position)
         weight, bias = verbalizer_rows(base, self.verbalizers)
         logits = F.linear(self.family.transform(base, masked), weight, bias)
         return logits[:, 0] - logits[:, 1]
 
     def _reward(self, rows: dict[str, Tensor]) -> Tensor:
         """(rows,) scalar reward of each response."""
-        rewards: Tensor = self.base_model(**rows).logits[:, 0]
-        return rewards
+        runner = self.runner
+        if runner is None:
+            rewards: Tensor = self.base_model(**rows).logits[:, 0]
+            return rewards
+        assert self.family.reward is not None
+        first = torch.zeros(len(rows["attention_mask"]), dtype=torch.long, device=rows["attention_mask"].device)
+        return self.family.reward(self.base_model, runner.run_at(rows, self._start(rows), first))
+
+    def _start(self, rows: dict[str, Tensor]) -> int:
+        return self.freeze if "hidden" in rows else 0
+
+    @property
+    def runner(self) -> Encoder | None:
+        """What runs the encoder layer by layer, where the head reads one position a row; None to run it whole."""
+        if self.whole or not self._reads_one_position:
+            return None
+        return self.family.runner(self.base_model)
+
+    @property
+    def _reads_one_position(self) -> bool:
+        if self.objective == "cloze":
+            return True
+        pooling = getattr(self.base_model.config, "classifier_pooling", "cls")
+        return self.family.reward is not None and pooling == "cls"
+
+    def prefix(self, rows: dict[str, Tensor], start: int = 0) -> Tensor:
+        """(rows, seqlen, d): what comes out of the frozen layers, from layer `start` on (see :meth:`Encoder.run`)."""
+        assert self.runner is not None
+        return self.runner.run(rows, start, self.freeze)
 
     @property
     def base_model(self) -> PreTrainedModel:
@@ -94,12 +139,17 @@ def build_net(
     adapter: AdapterConfig,
     verbalizers: tuple[int, int],
     seed: int,
+    speed: SpeedConfig | None = None,
 ) -> RewardNet:
     """Freeze and adapt a loaded model (changed in place) and wrap it; what is drawn anew comes from `seed`."""
+    speed = SpeedConfig() if speed is None else speed
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
-        trainable = make_trainable(model, family, objective=objective, freeze=freeze, adapter=adapter)
-    return RewardNet(trainable, family, objective, verbalizers)
+        trainable = make_trainable(
+            model, family, objective=objective, freeze=freeze, adapter=adapter, fast_dora=speed.dora == "fast"
+        )
+    whole = speed.last_layer == "whole"
+    return RewardNet(trainable, family, objective, verbalizers, freeze=freeze, whole=whole)
 
 
 def pairwise_loss(log_odds: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -126,8 +126,8 @@ def merged_model(net: RewardNet) -> PreTrainedModel:
 def merged_net(net: RewardNet) -> RewardNet:
     """The same model with its adapters merged, for inference; the same log-odds at the cost of the plain backbone."""
     model = merged_model(net) if isinstance(net.model, PeftModel) else copy.deepcopy(net.base_model)
-    merged = RewardNet(Trainable(model, model, ()), net.family, net.objective, tuple(net.verbalizers.tolist()))
-    return merged.eval()
+    trainable, words = Trainable(model, model, ()), tuple(net.verbalizers.tolist())
+    return RewardNet(trainable, net.family, net.objective, words, freeze=net.freeze, whole=net.whole).eval()
 
 
 def _save_adapter(

@@ -27,12 +27,20 @@ class TinyRM(L.LightningModule):
         optimizer: AdamW and schedule.
         steps: optimizer steps of the whole run, for the schedule.
         seed: of dropout.
+        fused: AdamW in one kernel for all tensors; never with 16-bit gradients, which Lightning must unscale before it.
     """
 
     strict_loading = False
 
     def __init__(
-        self, net: RewardNet, objective: ObjectiveConfig, optimizer: OptimizerConfig, *, steps: int, seed: int
+        self,
+        net: RewardNet,
+        objective: ObjectiveConfig,
+        optimizer: OptimizerConfig,
+        *,
+        steps: int,
+        seed: int,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.net = net
@@ -41,6 +49,7 @@ class TinyRM(L.LightningModule):
         self.optimizer_config = optimizer
         self.steps = steps
         self.seed = seed
+        self.fused = fused
         self.dev_log_odds: list[Tensor] = []  # of the evaluation that runs or ran last: (pairs of a batch,) each
 
     def training_step(self, batch: TensorBatch, batch_idx: int) -> Tensor:
@@ -83,11 +92,19 @@ class TinyRM(L.LightningModule):
             lr=config.lr,
             betas=(config.beta1, config.beta2),
             eps=config.eps,
+            fused=self.fused and self.trainer.precision != "16-mixed",
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_share(step, self.steps, config)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        # Lightning refuses to clip beside a fused optimizer, as if that had to unscale: it never gets scaled gradients.
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"net.{name}" for name in self.net.trained_state()}
