@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,3 +159,16 @@ def test_importing_changes_nothing() -> None:
     probe = "import logging, signal, sys; import tinyrm; print(len(logging.root.handlers), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.split() == ["0", "False"]
+
+
+def test_the_cache_is_shown_and_cleared(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    done = call(command(*SMALL, "speed.prefix=on", f"data.cache_dir={place}"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Storing the output of the 2 frozen layers" in done.stderr + done.stdout
+    shown = call(tinyrm("cache", "show", "--dir", str(place)), tmp_path).stdout
+    assert re.search(r"prefix: [1-9]\d*\.\d MB \(output of frozen layers\)", shown), shown
+    assert "tokens: " in shown
+    cleared = call(tinyrm("cache", "clear", "--dir", str(place)), tmp_path)
+    assert cleared.returncode == 0 and "MB removed (output of frozen layers)" in cleared.stdout
+    assert list(place.iterdir()) == []

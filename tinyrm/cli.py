@@ -21,13 +21,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from tinyrm import sweep
-from tinyrm.config import TinyRMConfig, config_dir, explain, register, to_config
+from tinyrm.config import TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
 
 if TYPE_CHECKING:
     from tinyrm.experiment import ExperimentResult
 
 log = logging.getLogger(__name__)
+
+# Folders of data.cache_dir.
+CACHES = {"prefix": "output of frozen layers", "tokens": "tokenised pairs"}
 
 
 def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoReturn:
@@ -79,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--path", help="local file or folder; needed for pairs, in place of the hub for the others")
     evaluate.add_argument("--out", type=Path, help="where metrics.json and predictions.parquet go")
     evaluate.add_argument("--partial", action="store_true", help="accept a benchmark that lacks subsets")
+    cache = commands.add_parser("cache", help="what is kept between runs: tokens, and the frozen layers' output")
+    cache.add_argument("action", choices=("show", "clear"), help="show how much there is, or remove it")
+    cache.add_argument("--dir", type=Path, default=None, help="data.cache_dir, where that is not the default")
     sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -86,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(message)s",
         handlers=[RichHandler(show_path=False, show_time=False, console=Console(stderr=True))],
     )
-    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep}
+    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep, "cache": _cache}
     return _guarded(lambda: actions[options.command](options), options.verbose)
 
 
@@ -127,7 +133,7 @@ def _run(config: TinyRMConfig, folder: Path, callbacks: Sequence[Any] = ()) -> E
     from tinyrm.report.terminal import result_table
 
     try:
-        result = run(config, folder, callbacks=callbacks)
+        result = run(config, folder, callbacks=callbacks, siblings=sweep.in_trial())
     except Interrupted as error:
         hint = "" if sweep.in_trial() else f" Continue with: tinyrm resume {folder}"
         raise Interrupted(f"{error}{hint}") from error
@@ -185,6 +191,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     console = table_console()
     console.print(result_table(result))
     console.print(f"written to: {out}", highlight=False, soft_wrap=True)
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from tinyrm.model.rowstore import amount, clear, usage
+
+    root = (options.dir or Path(compose().data.cache_dir)).expanduser()
+    for part, what in CACHES.items():
+        if options.action == "show":
+            print(f"{root / part}: {amount(usage(root / part))} ({what})")
+        else:
+            print(f"{root / part}: {amount(clear(root / part))} removed ({what})")
 
 
 def _near_runs(folder: Path) -> str:

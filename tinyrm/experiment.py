@@ -47,7 +47,7 @@ from tinyrm.files import write_json
 from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
-from tinyrm.training import FitResult, PairDataModule, TinyRM, fit
+from tinyrm.training import FitResult, FrozenStore, PairDataModule, TinyRM, fit
 from tinyrm.types import PairScores
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ def check_only(config: TinyRMConfig) -> None:
     prepare(config)
 
 
-def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callback] = ()) -> ExperimentResult:
+def run(
+    config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callback] = (), siblings: bool = False
+) -> ExperimentResult:
     """Train and evaluate one TinyRM, and leave its record in `folder`.
 
     Where the folder holds a checkpoint of the same config, training goes on from it, and ends as if it had never
@@ -147,6 +149,7 @@ def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callbac
         config: one experiment.
         folder: its run folder, made if missing.
         callbacks: further Lightning callbacks (pruning, reporting).
+        siblings: whether other runs share data and backbone, as in a sweep: what they share is then worth storing.
 
     Raises:
         TinyRMError: config, data, model, memory or storage, with what would be right; Interrupted and
@@ -160,7 +163,7 @@ def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callbac
     record = _new_record(prepared, folder)
     try:
         with _threads(config.trainer.threads):
-            result = _run(prepared, folder, record, clock, callbacks)
+            result = _run(prepared, folder, record, clock, callbacks, siblings)
     except BaseException as caught:
         error = _out_of_memory(caught, config) or caught
         record |= {"state": _end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
@@ -173,9 +176,15 @@ def run(config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callbac
 
 
 def _run(
-    prepared: Prepared, folder: Path, record: dict[str, Any], clock: _Clock, callbacks: Sequence[Callback]
+    prepared: Prepared,
+    folder: Path,
+    record: dict[str, Any],
+    clock: _Clock,
+    callbacks: Sequence[Callback],
+    siblings: bool,
 ) -> ExperimentResult:
     config, backbone = prepared.config, prepared.backbone
+    frozen = FrozenStore(config.speed, config.data.cache_dir, siblings, config.trainer.progress)
     write_json(folder / RUN, record)
     with clock.phase("tokenize"):
         layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
@@ -207,14 +216,20 @@ def _run(
         provenance.reset_peak_memory()
         try:
             fitted = fit(
-                module, batches, config.trainer, folder=folder / "checkpoints", loggers=loggers, callbacks=callbacks
+                module,
+                batches,
+                config.trainer,
+                folder=folder / "checkpoints",
+                loggers=loggers,
+                callbacks=callbacks,
+                frozen=frozen,
             )
         finally:
             tracking.finish(config.tracking)
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
         merged = merged_net(net)
-        scores = _score(merged, test, config, fitted.precision)
+        scores = _score(merged, test, config, fitted.precision, frozen)
         result = evaluate(config.evaluation.benchmark, prepared.pairs.reported, scores, config.evaluation.partial)
     with clock.phase("save"):
         _record_training(record, fitted)
@@ -226,7 +241,9 @@ def _run(
     return ExperimentResult(folder, result, best["accuracy"] if best else math.nan, record)
 
 
-def _score(merged: RewardNet, test: EncodedPairs, config: TinyRMConfig, precision: str) -> PairScores:
+def _score(
+    merged: RewardNet, test: EncodedPairs, config: TinyRMConfig, precision: str, frozen: FrozenStore
+) -> PairScores:
     device = "cuda" if config.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     if device == "cpu" and config.trainer.precision == "auto":
         precision = "32-true"  # what is reported must not depend on whether this CPU has bf16, unless it was asked for
@@ -236,6 +253,7 @@ def _score(merged: RewardNet, test: EncodedPairs, config: TinyRMConfig, precisio
         batch_tokens=config.evaluation.batch_tokens,
         precision=precision,
         progress=config.trainer.progress == "on" or (config.trainer.progress == "auto" and sys.stderr.isatty()),
+        frozen=frozen,
     )
 
 

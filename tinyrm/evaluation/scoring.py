@@ -12,12 +12,18 @@ from rich.progress import track
 
 from tinyrm.model import RewardNet
 from tinyrm.prompting import EncodedPairs, TensorBatch
-from tinyrm.training import ScoreStream
+from tinyrm.training import FrozenStore, ScoreStream
 from tinyrm.types import PairScores
 
 
 def score(
-    net: RewardNet, pairs: EncodedPairs, *, batch_tokens: int, precision: str = "32-true", progress: bool = False
+    net: RewardNet,
+    pairs: EncodedPairs,
+    *,
+    batch_tokens: int,
+    precision: str = "32-true",
+    progress: bool = False,
+    frozen: FrozenStore | None = None,
 ) -> PairScores:
     """Score every pair in both orders, with the model on the device where it is.
 
@@ -27,12 +33,16 @@ def score(
         batch_tokens: tokens of one batch.
         precision: Lightning's name of it; 'bf16-mixed' and '16-mixed' run under autocast.
         progress: show a bar on stderr.
+        frozen: take the output of the frozen layers from a store, where other runs score the same pairs.
     """
     stream = ScoreStream(pairs, batch_tokens)
     chosen_first = np.zeros(len(pairs))
     chosen_second = np.zeros(len(pairs))
     device = next(net.parameters()).device
     net.eval()
+    if frozen is not None:
+        reads = stream.frozen_reads()
+        stream.prefix = frozen.fill(net, reads, precision=precision, context=lambda: _autocast(device, precision))
     shown = track(stream, "scoring", len(stream), console=Console(stderr=True), disable=not progress)
     with torch.inference_mode(), _autocast(device, precision):
         for indices, batch in zip(stream.batches, shown, strict=True):

@@ -4,6 +4,7 @@ from tinyrm.model.adapters import count_parameters, make_trainable
 from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_weights
 from tinyrm.model.families import FAMILIES, Family, family_of
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
+from tinyrm.model.prefix import PrefixStore
 from tinyrm.model.saving import Description, SavedModel, load_model, merged_model, merged_net, save_model
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Backbone",
     "Description",
     "Family",
+    "PrefixStore",
     "RewardNet",
     "SavedModel",
     "build_net",

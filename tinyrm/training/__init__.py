@@ -3,6 +3,7 @@
 from tinyrm.training.callbacks import history_of
 from tinyrm.training.datamodule import PairDataModule, ScoreStream
 from tinyrm.training.fit import FitResult, choose_precision, fit
+from tinyrm.training.frozen import FrozenStore
 from tinyrm.training.history import BEST, HISTORY, LAST, History
 from tinyrm.training.module import TinyRM
 
@@ -11,6 +12,7 @@ __all__ = [
     "HISTORY",
     "LAST",
     "FitResult",
+    "FrozenStore",
     "History",
     "PairDataModule",
     "ScoreStream",

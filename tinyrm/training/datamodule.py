@@ -9,10 +9,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tinyrm.config import TrainerConfig
 from tinyrm.data.batching import Plan, sorted_plan, training_plans
+from tinyrm.model import PrefixStore
 from tinyrm.prompting import EncodedPairs, TensorBatch
+from tinyrm.training.frozen import FrozenReads
 
 
 class TrainStream:
@@ -31,9 +34,11 @@ class TrainStream:
         rank: int,
         world: int,
         both_orders: bool = False,
+        prefix: PrefixStore | None = None,
     ) -> None:
         self.pairs = pairs
         self.both_orders = both_orders
+        self.prefix = prefix
         self.plans = plans
         self.seed = seed
         self.rank = rank
@@ -54,9 +59,10 @@ class TrainStream:
                 orders = (epoch, option_order(len(self.pairs), seed=self.seed, epoch=epoch))
             self._position += 1
             if self.both_orders:
-                yield in_both_orders(self.pairs, batch)
+                made = in_both_orders(self.pairs, batch)
             else:
-                yield self.pairs.collate(batch.tolist(), orders[1][batch].tolist())
+                made = self.pairs.collate(batch.tolist(), orders[1][batch].tolist())
+            yield made if self.prefix is None else self.prefix.attach(made)
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self._position}
@@ -71,8 +77,17 @@ class ScoreStream:
     A batch holds some pairs with the chosen response first and then the same pairs with it second.
     """
 
-    def __init__(self, pairs: EncodedPairs, batch_tokens: int, *, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        pairs: EncodedPairs,
+        batch_tokens: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        prefix: PrefixStore | None = None,
+    ) -> None:
         self.pairs = pairs
+        self.prefix = prefix
         # Both orders share a batch; objectives that see one response alone need only one.
         self.orders = 2 if pairs.rows_per_pair == 1 else 1
         self.batches = sorted_plan(pairs.lengths, batch_tokens // self.orders, at_least=world).batches[rank::world]
@@ -82,7 +97,13 @@ class ScoreStream:
 
     def __iter__(self) -> Iterator[TensorBatch]:
         for batch in self.batches:
-            yield in_both_orders(self.pairs, batch)
+            made = in_both_orders(self.pairs, batch)
+            yield made if self.prefix is None else self.prefix.attach(made)
+
+    def frozen_reads(self, times: int = 1) -> FrozenReads:
+        """What scoring these pairs `times` times reads of the frozen layers' output."""
+        tokens = int(self.pairs.lengths.sum()) * self.orders
+        return FrozenReads(lambda: (rows for batch in self for rows in batch["passes"]), tokens, tokens * times)
 
 
 def in_both_orders(pairs: EncodedPairs, batch: NDArray[np.int64]) -> TensorBatch:
@@ -115,6 +136,7 @@ class PairDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.both_orders = both_orders and train.rows_per_pair == 1
+        self.prefix: PrefixStore | None = None  # of the frozen layers, where it is filled
         self.train_pairs = train
         self.dev_pairs = dev
         self.config = config
@@ -145,13 +167,38 @@ class PairDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         rank, world = self._place()
-        return TrainStream(
-            self.train_pairs, self.plans, seed=self.seed, rank=rank, world=world, both_orders=self.both_orders
-        )
+        return self._train_stream(self.plans, rank, world, self.prefix)
 
     def val_dataloader(self) -> Any:
         rank, world = self._place()
-        return ScoreStream(self.dev_pairs, self.config.batch_tokens, rank=rank, world=world)
+        return ScoreStream(self.dev_pairs, self.config.batch_tokens, rank=rank, world=world, prefix=self.prefix)
+
+    def frozen_reads(self) -> FrozenReads:
+        """What training in one process reads of the frozen layers' output, its evaluations of dev included."""
+        epochs, dev = len(self.plans), ScoreStream(self.dev_pairs, self.config.batch_tokens)
+        tokens = int(self.train_pairs.lengths.sum()) * (2 if self.both_orders else 1)
+        # Drawn orders differ from epoch to epoch; half of an epoch's rows have been there in the one before.
+        drawn = not self.both_orders and self.train_pairs.rows_per_pair == 1
+        distinct = tokens * (2 - 0.5 ** (epochs - 1)) if drawn else tokens
+        scored = dev.frozen_reads(times=epochs * self.config.evaluations_per_epoch)
+
+        def passes() -> Iterator[dict[str, Tensor]]:
+            stream = self._train_stream(self.plans if drawn else self.plans[:1], 0, 1, None)
+            yield from (rows for batch in stream for rows in batch["passes"])
+            yield from scored.passes()
+
+        return FrozenReads(passes, int(distinct) + scored.distinct, tokens * epochs + scored.reads)
+
+    def _train_stream(self, plans: tuple[Plan, ...], rank: int, world: int, prefix: PrefixStore | None) -> TrainStream:
+        return TrainStream(
+            self.train_pairs,
+            plans,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+            both_orders=self.both_orders,
+            prefix=prefix,
+        )
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

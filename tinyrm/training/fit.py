@@ -20,9 +20,10 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from tinyrm.config import TrainerConfig
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
-from tinyrm.model import RewardNet
+from tinyrm.model import PrefixStore, RewardNet
 from tinyrm.training.callbacks import QUIET_LOGGERS, Checkpoints, ProcessSettings, ProgressBar, StopOnSignal
 from tinyrm.training.datamodule import PairDataModule
+from tinyrm.training.frozen import FrozenStore
 from tinyrm.training.history import BEST, LAST, History
 from tinyrm.training.module import TinyRM
 
@@ -52,13 +53,17 @@ def fit(
     folder: Path,
     loggers: Sequence[Any] = (),
     callbacks: Sequence[Callback] = (),
+    frozen: FrozenStore | None = None,
 ) -> FitResult:
     """Train `module` and leave the weights of the best dev accuracy in it.
 
     Goes on from `folder/last.ckpt` where there is one: the result is then the same as if it had never stopped.
 
+    Args:
+        frozen: store the output of the frozen layers where that pays.
+
     Raises:
-        Interrupted: a signal came; a checkpoint was written.
+        Interrupted: a signal came; once training has begun, a checkpoint was written.
         NonFiniteLossError: the loss became NaN or infinite.
         StorageError: a checkpoint could not be written.
     """
@@ -83,6 +88,8 @@ def fit(
         except (MisconfigurationException, ValueError) as error:
             settings = f"trainer.accelerator={config.accelerator} trainer.devices={config.devices}"
             raise ConfigError(f"{settings} cannot be had on this machine: {error}") from error
+        if frozen is not None and config.devices == 1:
+            data.prefix = _stored(module.net, data, trainer, frozen, stop)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         except ProcessRaisedException as error:
@@ -134,6 +141,26 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _stored(
+    net: RewardNet, data: PairDataModule, trainer: L.Trainer, frozen: FrozenStore, stop: StopOnSignal
+) -> PrefixStore | None:
+    """The store for this run.
+
+    Raises:
+        Interrupted: a signal came while it was filled.
+    """
+    store = frozen.fill(
+        net.to(trainer.strategy.root_device),
+        data.frozen_reads(),
+        precision=str(trainer.precision),
+        context=trainer.precision_plugin.forward_context,
+        stopped=lambda: stop.received is not None,
+    )
+    if stop.received is not None:
+        raise Interrupted(f"stopped by {stop.received} before the first step.")
+    return store
 
 
 def _load_best(net: RewardNet, path: Path) -> None:
