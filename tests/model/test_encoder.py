@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tinyrm.config import SpeedConfig
-from tinyrm.model import RewardNet, pairwise_loss
+from tinyrm.model import RewardNet, merged_net, pairwise_loss
 
 FAMILIES = ("bert", "roberta", "modernbert")
 WHOLE = SpeedConfig(dora="peft", last_layer="whole")
@@ -114,3 +114,15 @@ def test_in_half_precision_it_is_as_near_as_the_whole_model(make_net: NetMaker, 
             with torch.autocast("cpu", torch.bfloat16):
                 off = [(net(batch) - exact).abs().max().item() for net in (short, whole)]
         assert off[0] < 3 * off[1] + 1e-3
+
+
+def test_compiled_layers_give_the_same(make_net: NetMaker, make_backbone: Any, make_batch: Any) -> None:
+    """Needs a C++ compiler, as `speed.compile` does on a CPU."""
+    backbone = make_backbone("bert")
+    quick, plain = (make_net(backbone, kind="full", speed=speed) for speed in (SpeedConfig(compile=True), WHOLE))
+    layers = backbone.family.layers_of(quick.base_model)
+    assert [layer._compiled_call_impl is not None for layer in layers] == [False, True, True]
+    compare(quick, plain, make_batch(backbone, "cloze"))
+    torch.testing.assert_close(
+        merged_net(quick)(make_batch(backbone, "cloze")), quick(make_batch(backbone, "cloze")), atol=1e-6, rtol=1e-5
+    )

@@ -148,6 +148,9 @@ def build_net(
         trainable = make_trainable(
             model, family, objective=objective, freeze=freeze, adapter=adapter, fast_dora=speed.dora == "fast"
         )
+    if speed.compile:
+        for layer in family.layers_of(trainable.base)[freeze:]:
+            layer.compile(dynamic=True)  # of any length: one graph for all batches
     whole = speed.last_layer == "whole"
     return RewardNet(trainable, family, objective, verbalizers, freeze=freeze, whole=whole)
 
