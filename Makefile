@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test lint format cost-table bench-sweep clean
+.PHONY: help venv dev demo test lint format cost-table bench bench-sweep clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -41,8 +41,11 @@ format: dev ## format, and mend what ruff can
 cost-table: venv ## trained parameters, memory and pairs/s of dora, lora and full at freeze=0,3,5 on MiniLM
 	$(BIN)/python tests/bench/adapter_cost.py
 
+bench: dev ## speed of training and scoring beside plain loops, on this machine (20 minutes on 2 idle cores; BENCH_ARGS='--data FOLDER --only steps')
+	$(BIN)/python tests/bench/speed.py $(BENCH_ARGS)
+
 bench-sweep: dev ## what a sweep costs and gains beside other sweepers (an hour on 2 idle cores; BENCH_ARGS='--only a --quick')
 	$(BIN)/python tests/bench/sweep.py $(BENCH_ARGS)
 
 clean: ## remove .venv and caches; runs stay
-	rm -rf $(VENV) .venv-bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-bench .venv-bench-trl .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

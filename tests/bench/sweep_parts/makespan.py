@@ -44,7 +44,7 @@ def measure(scratch: Path, quick: bool, sizes: tuple[str, ...]) -> dict[str, Any
     for name, command in commands.items():
         seconds[name] = timed([sys.executable, *command], folders[name])
         print(f"  {name}: {seconds[name]:.1f} s", flush=True)
-        metrics[name] = _metrics(folders[name] / "m", keys)
+        metrics[name] = metrics_below(folders[name] / "m", keys)
         if len(metrics[name]) != trials:
             raise RuntimeError(f"{name}: {len(metrics[name])} of {trials} trials have metrics, in {folders[name]}")
     return {
@@ -52,12 +52,12 @@ def measure(scratch: Path, quick: bool, sizes: tuple[str, ...]) -> dict[str, Any
         "trials": trials,
         "seconds": seconds,
         "ratio": {name: seconds[name] / seconds[OURS] for name in (JOBLIB, COLD)},
-        "largest_difference": {name: _differences(metrics[OURS], metrics[name]) for name in (JOBLIB, COLD)},
+        "largest_difference": {name: differences(metrics[OURS], metrics[name]) for name in (JOBLIB, COLD)},
         "accuracy": {trial: numbers["overall.accuracy.value"] for trial, numbers in sorted(metrics[OURS].items())},
     }
 
 
-def _metrics(folder: Path, keys: list[str]) -> Metrics:
+def metrics_below(folder: Path, keys: list[str]) -> Metrics:
     """Every number of metrics.json of each trial below `folder`, by the trial's point."""
     found: Metrics = {}
     for path in folder.rglob("metrics.json"):
@@ -78,7 +78,7 @@ def _numbers(node: Any, path: str) -> Iterator[tuple[str, float]]:
         yield path, float(node)
 
 
-def _differences(ours: Metrics, theirs: Metrics) -> dict[str, float]:
+def differences(ours: Metrics, theirs: Metrics) -> dict[str, float]:
     """Of each trial, the largest difference of any number; infinite where one side lacks it."""
     found = {}
     for point in sorted(ours.keys() | theirs.keys()):

@@ -1,0 +1,182 @@
+"""How fast training and scoring are, beside what people would otherwise write, on this machine: `make bench`.
+
+Each contender runs in a process of its own, one after the other, on the same pairs; ratios within one table compare.
+`--data FOLDER` takes real pairs (train/dev/test files), else the synthetic suite is used. `--quick` runs everything on
+a toy model, to see that it works: its times say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from speed_parts.grid import GRIDS, measure_grid
+from speed_parts.setup import FULL, QUICK
+from sweep_parts.common import ROOT, Target, machine
+
+TRL = "trl==1.16.0"  # for its RewardTrainer; put into a folder of its own, never a dependency
+PARTS = ("training", "reward", "scoring", "steps", "grid")
+TRAINING = ("plain loop", "ours, speed=plain", "ours, no store", "ours", "ours, stored")
+REWARD = ("reward: TRL", "reward: ours")
+SCORING = ("score: pipeline", "score: ours", "score: ours, store filled")
+# What the second of two is asked to be, times the first.
+WANTED = (
+    ("plain loop", "ours", 6.0),
+    ("plain loop", "ours, stored", 12.0),
+    ("reward: TRL", "reward: ours", 1.5),
+    ("score: pipeline", "score: ours", 3.0),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="a folder of pairs")
+    parser.add_argument(
+        "--only", default="", help="parts, as in training,steps (all: training,reward,scoring,steps,grid)"
+    )
+    parser.add_argument("--quick", action="store_true", help="toy sizes")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each contender")
+    parser.add_argument("--out", type=Path, default=Path("bench-speed.json"), help="where the figures go")
+    parser.add_argument(
+        "--trl", type=Path, default=ROOT / ".venv-bench-trl", help="folder of TRL, filled where missing"
+    )
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--cache", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contender:
+        return _contend(options)
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    found = _measure(options, options.only.split(",") if options.only else list(PARTS))
+    targets = _targets(found)
+    found["targets"] = [t.as_json() for t in targets]
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    for part, table in (("contenders", _table), ("steps", _step_table), ("grid", _grid_table)):
+        if found.get(part):
+            console.print(table(found[part]))
+    for target in targets:
+        console.print(target.line(), highlight=False)
+    console.print(f"figures: {options.out}", highlight=False)
+    different = "grid" in found and found["grid"]["largest_difference"] > found["grid"]["tolerance"]
+    if different:
+        console.print("the grids' numbers differ", highlight=False)
+    missed = not options.quick and not all(t.met for t in targets)  # in quick runs times say nothing, equality does
+    return int(different or missed)
+
+
+def _measure(options: argparse.Namespace, parts: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"machine": machine(), "threads": options.threads, "quick": options.quick}
+    groups = {"training": TRAINING, "reward": REWARD, "scoring": SCORING}
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as scratch:
+        found["contenders"] = {}
+        for name in [n for part, group in groups.items() if part in parts for n in group]:
+            found["contenders"][name] = figures = _run(name, options, Path(scratch))
+            print(f"  {name}: {figures['pairs_per_second']:.2f} pairs/s", flush=True)
+        if "steps" in parts:
+            found["steps"] = _run("steps", options, Path(scratch))
+        if "grid" in parts:
+            found["grid"] = measure_grid(Path(scratch), options.data, options.quick)
+    return found
+
+
+def _targets(found: dict[str, Any]) -> list[Target]:
+    speeds = {name: own["pairs_per_second"] for name, own in found["contenders"].items()}
+    targets = [Target(f"{b} / {a}", speeds[b] / speeds[a], wanted, True) for a, b, wanted in WANTED if a in speeds]
+    if "steps" in found:
+        ms = found["steps"]["ms"]
+        targets.append(Target("DoRA step / LoRA step", ms["dora"] / ms["lora"], 1.15))
+        targets.append(Target("training FLOP/s / GEMM FLOP/s", found["steps"]["share"], 0.7, at_least=True))
+    if "grid" in found:
+        targets.append(Target("grid: times faster", found["grid"]["ratio"], 8.0, at_least=True))
+    return targets
+
+
+def _run(name: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """A contender's figures, from a process of its own."""
+    group = "store" if name in ("ours", "ours, stored", "score: ours, store filled") else name
+    cache = scratch / "cache" / re.sub(r"\W+", "-", group)
+    out = scratch / "figures.json"
+    command = [sys.executable, __file__, "--contender", name, "--cache", str(cache), "--out", str(out)]
+    command += ["--threads", str(options.threads), *(["--quick"] if options.quick else [])]
+    command += ["--data", options.data] if options.data else []
+    threads = {key: str(options.threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
+    path = {"PYTHONPATH": str(_trl(options.trl))} if name == "reward: TRL" else {}
+    for _ in range(2 if name == "score: ours, store filled" else 1):  # the first fills it
+        env = {**os.environ, **threads, **quiet, **path}
+        done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{name}:\n{done.stderr[-3000:]}")
+    figures: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return figures
+
+
+def _trl(folder: Path) -> Path:
+    """A folder with TRL alone; what it needs is there already."""
+    if not (folder / "trl").is_dir():
+        print(f"installing {TRL} into {folder}", flush=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--target", str(folder), TRL], check=True)
+    return folder
+
+
+def _contend(options: argparse.Namespace) -> int:
+    """What a contender's process does."""
+    import resource
+
+    import torch
+    from speed_parts.contenders import CONTENDERS
+
+    torch.set_num_threads(options.threads)
+    figures = CONTENDERS[options.contender](QUICK if options.quick else FULL, options.data, options.cache)
+    figures["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    store = Path(options.cache) / "prefix"
+    figures["store_mib"] = sum(p.stat().st_size for p in store.glob("*/*") if p.is_file()) // 2**20
+    options.out.write_text(json.dumps(figures), encoding="utf-8")
+    return 0
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    """Pairs a second of each contender."""
+    shown = Table(title="Pairs a second, whole runs")
+    shown.add_column("contender")
+    for column in ("pairs/s", "padding, %", "peak memory, MiB", "store, MiB"):
+        shown.add_column(column, justify="right")
+    for name, own in figures.items():
+        padding = f"{100 * own['padding']:.1f}" if "padding" in own else ""
+        store = str(own["store_mib"] or "")
+        shown.add_row(name, f"{own['pairs_per_second']:.2f}", padding, f"{own['peak_memory_mib']:,}", store)
+    return shown
+
+
+def _step_table(found: dict[str, Any]) -> Table:
+    shown = Table(title=f"A step over {found['tokens']:,} tokens, all layers trained")
+    shown.add_column("adapter")
+    shown.add_column("ms", justify="right")
+    shown.add_column("times LoRA", justify="right")
+    for name, ms in found["ms"].items():
+        shown.add_row(name, f"{ms:.0f}", f"{ms / found['ms']['lora']:.2f}")
+    shown.caption = f"full: {found['gflops']:.0f} GFLOP/s, plain GEMMs of its shapes {found['gemm_gflops']:.0f}"
+    return shown
+
+
+def _grid_table(found: dict[str, Any]) -> Table:
+    shown = Table(title=f"A grid of {found['trials']} trials, two processes: {' '.join(found['grid'])}")
+    shown.add_column("sweeper")
+    shown.add_column("seconds", justify="right")
+    for name in GRIDS:
+        shown.add_row(name, f"{found['seconds'][name]:.1f}")
+    shown.caption = f"largest difference of a number of metrics.json: {found['largest_difference']:.2g}"
+    return shown
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""What is timed, each in a process of its own: ours, and what people would otherwise write."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyrm.evaluation.scoring import score
+from tinyrm.experiment import run
+from tinyrm.model import load_weights, merged_net
+from tinyrm.training import FrozenStore
+
+from .setup import Size, start
+from .steps import step_times
+
+Figures = dict[str, Any]
+_IGNORED = -100  # label of a position without a loss
+
+
+def ours_training(size: Size, data: str | None, cache: str, *overrides: str) -> Figures:
+    """`python run.py`, all epochs counted whole: filling the store, evaluations of dev, checkpoints."""
+    begun = start(size, data, f"trainer.epochs={size.epochs}", f"data.cache_dir={cache}", *overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        record = run(begun.config, Path(folder) / "run").record
+    pairs = size.train * size.epochs
+    return {
+        "pairs_per_second": pairs / record["seconds"]["train"],
+        "steps_only": record["throughput"]["pairs_per_second"],
+        "padding": record["padding"],
+        "dev_loss": record["dev"]["loss"],
+    }
+
+
+def plain_training(size: Size, data: str | None, cache: str) -> Figures:
+    """A plain loop: `transformers` and PEFT, random batches padded to their longest, the whole masked-LM loss."""
+    begun = start(size, data, f"data.max_train_pairs={size.plain}", f"data.cache_dir={cache}")
+    config, backbone, train = begun.config, begun.base.backbone, begun.train
+    model = load_weights(backbone, "cloze", seed=0)
+    layers = backbone.family.layers_of(model)
+    names = [
+        f"{backbone.family.encoder}.{backbone.family.layers}.{number}.{name}"
+        for number, layer in enumerate(layers)
+        if number >= size.freeze
+        for name, module in layer.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    ]
+    lora = LoraConfig(r=16, lora_alpha=32, use_dora=True, target_modules=names)
+    peft = get_peft_model(model, lora).train()
+    optimizer = torch.optim.AdamW([p for p in peft.parameters() if p.requires_grad], lr=config.optimizer.lr)
+    words = [backbone.tokenizer.convert_tokens_to_ids(word) for word in ("a", "b")]
+    rng = np.random.default_rng(0)
+    began, real, padded, loss = time.perf_counter(), 0, 0, torch.tensor(0.0)
+    for batch in np.split(rng.permutation(len(train)), range(8, len(train), 8)):
+        first = rng.random(len(batch)) < 0.5
+        rows = _one_pass(train.collate(batch.tolist(), first.tolist()))
+        position = rows.pop("mask_position")
+        labels = torch.full_like(rows["input_ids"], _IGNORED)
+        labels[torch.arange(len(batch)), position] = torch.tensor([words[0] if f else words[1] for f in first])
+        loss = peft(**rows, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        real, padded = real + int(rows["attention_mask"].sum()), padded + rows["input_ids"].numel()
+    seconds = time.perf_counter() - began
+    return {"pairs_per_second": len(train) / seconds, "padding": 1 - real / padded, "loss": float(loss)}
+
+
+def _one_pass(batch: dict[str, Any]) -> dict[str, Tensor]:
+    """All rows of a batch in their order, padded to the longest: what a collator of `transformers` makes."""
+    longest = max(rows["input_ids"].shape[1] for rows in batch["passes"])
+    return {
+        name: torch.cat(
+            [
+                F.pad(rows[name], (0, longest - rows[name].shape[1])) if rows[name].ndim == 2 else rows[name]
+                for rows in batch["passes"]
+            ]
+        )[batch["unsort"]]
+        for name in batch["passes"][0]
+    }
+
+
+def ours_reward(size: Size, data: str | None, cache: str) -> Figures:
+    """Full finetuning of a Bradley-Terry model."""
+    settings = ("objective=bradley_terry", "adapter=full", "freeze=0", "optimizer.lr=5e-5")
+    return ours_training(size, data, cache, *settings)
+
+
+def trl_reward(size: Size, data: str | None, cache: str) -> Figures:
+    """TRL's RewardTrainer on the same tokens."""
+    import datasets
+    from trl import RewardConfig, RewardTrainer
+
+    begun = start(size, data, "objective=bradley_terry", f"data.max_train_pairs={size.plain}")
+    backbone, train = begun.base.backbone, begun.train
+    model = load_weights(backbone, "bradley_terry", seed=0)
+    sides: dict[str, list[list[int]]] = {"chosen_ids": [], "rejected_ids": []}
+    for pair in range(len(train)):
+        both = _one_pass(train.collate([pair], [True]))
+        for name, ids, mask in zip(sides, both["input_ids"], both["attention_mask"], strict=True):
+            sides[name].append(ids[: int(mask.sum())].tolist())
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = RewardConfig(
+            output_dir=folder,
+            per_device_train_batch_size=8,
+            num_train_epochs=1,
+            learning_rate=5e-5,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            logging_steps=1000,
+            max_length=None,
+        )
+        trainer = RewardTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=datasets.Dataset.from_dict(sides),
+            processing_class=backbone.tokenizer,
+        )
+        began = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - began
+    return {"pairs_per_second": len(train) / seconds}
+
+
+def ours_scoring(size: Size, data: str | None, cache: str, *, store: bool = False) -> Figures:
+    """`score`: sorted by length, adapters merged, one position of the last layer."""
+    begun = start(size, data, "objective=bradley_terry", f"data.cache_dir={cache}")
+    net = merged_net(begun.base.net(begun.config))
+    frozen = FrozenStore(begun.config.speed, cache, shared=True) if store else None
+    began = time.perf_counter()
+    score(net, begun.test, batch_tokens=begun.config.evaluation.batch_tokens, frozen=frozen)
+    return {"pairs_per_second": len(begun.test) / (time.perf_counter() - began)}
+
+
+def pipeline_scoring(size: Size, data: str | None, cache: str) -> Figures:
+    """A `text-classification` pipeline, called as the `rewardbench` tools call it: chosen texts, then rejected ones."""
+    from transformers import pipeline
+
+    begun = start(size, data, "objective=bradley_terry")
+    net = merged_net(begun.base.net(begun.config))
+    tokenizer = begun.base.backbone.tokenizer
+    pipe = pipeline("text-classification", model=net.base_model, tokenizer=tokenizer, device="cpu")
+    pairs = begun.pairs.reported
+    texts = [
+        [{"text": pair.prompt_text, "text_pair": response} for pair, response in zip(pairs, side, strict=True)]
+        for side in ([p.chosen for p in pairs], [p.rejected for p in pairs])
+    ]
+    settings = {"batch_size": 8, "truncation": True, "padding": True, "max_length": 512, "function_to_apply": "none"}
+    began = time.perf_counter()
+    for side in texts:
+        pipe(side, **settings)
+    return {"pairs_per_second": len(pairs) / (time.perf_counter() - began)}
+
+
+CONTENDERS: dict[str, Callable[..., Figures]] = {
+    "plain loop": plain_training,
+    "ours": ours_training,
+    "ours, stored": ours_training,
+    "ours, no store": lambda size, data, cache: ours_training(size, data, cache, "speed.prefix=off"),
+    "ours, speed=plain": lambda size, data, cache: ours_training(size, data, cache, "speed=plain"),
+    "reward: TRL": trl_reward,
+    "reward: ours": ours_reward,
+    "score: pipeline": pipeline_scoring,
+    "score: ours": ours_scoring,
+    "score: ours, store filled": lambda size, data, cache: ours_scoring(size, data, cache, store=True),
+    "steps": lambda size, data, cache: step_times(size, data),
+}
