@@ -19,7 +19,8 @@ from .board import print_line, status_view
 from .config import SweepConfig
 from .errors import SweepError
 from .outcome import RUNNING, WAITING
-from .storage import SharedStorage, open_storage
+from .shared import SharedStorage
+from .storage import open_storage
 from .study import Study, names
 from .summary import best_line, duration, ranked, with_interval
 

@@ -16,10 +16,11 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from .errors import SweepError
+from .journal import JournalFile
 from .outcome import OUTCOME, state_of
 from .plan import Plan, Segment
+from .shared import SharedStorage, patiently
 from .space import Dimension, Space
-from .storage import JournalFile, SharedStorage, patiently
 from .study import HEADER, PLAN, Study, names
 
 PLANNED = "sweep:planned:{}"  # system attributes of a study: fingerprints of the points of a segment

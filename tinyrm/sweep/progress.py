@@ -9,8 +9,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from .claims import Claim
 from .errors import TrialEnded, TrialPruned
-from .study import Claim, Study
+from .study import Study
 
 _SAMPLES = "samples:{}"
 

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from .claims import Claim
 from .config import SweepConfig
 from .errors import End, StorageUnavailableError, TrialEnded
 from .interrupts import raise_soon
 from .outcome import Outcome
 from .progress import Progress
-from .study import Claim, Study
+from .study import Study
 
 log = logging.getLogger(__name__)
 

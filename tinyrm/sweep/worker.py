@@ -24,6 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from .app import App, fingerprint
+from .claims import Claim, Left, Wait
 from .composing import Composer
 from .config import SweepConfig
 from .context import running
@@ -34,8 +35,8 @@ from .leases import WorkerId
 from .outcome import OUTCOME, Outcome, Result
 from .progress import Progress
 from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
-from .storage import is_full
-from .study import Claim, Left, Study, Wait
+from .shared import is_full
+from .study import Study
 from .watch import Watch, hang_file
 
 log = logging.getLogger(__name__)
