@@ -235,12 +235,24 @@ class TestStored:
         study = optuna.create_study(sampler=make_sampler("random", {}, seed, 0))
         assert dimension.suggest(study.ask()) in texts
 
-    @pytest.mark.parametrize("text", [str(2**53 + 1), str(-(2**60)), "9" * 5000])
+    @pytest.mark.parametrize("text", [str(2**53 + 1), str(-(2**60)), "9" * 309, "-" + "9" * 4000, "9" * 5000])
     def test_an_integer_that_no_float_holds_stays_as_typed(self, text: str) -> None:
         dimension = Dimension("x", "x", (text, "1"))
         assert dimension.stored(text) == text and dimension.stored("1") == "1"
         assert dimension.distribution() == CategoricalDistribution((text, "1"))
         assert Dimension("x", "x", (str(2**53),)).stored(str(2**53)) == 2**53
+
+    def test_integers_of_any_length_may_be_typed(self) -> None:
+        long = "9" * 400
+        assert space_of(f"x={long},1").dimensions[0].sampled() == CategoricalDistribution((long, "1"))
+        assert space_of(f"x=range({long[:-1]}7,{long})").dimensions[0].values() == (f"{long[:-1]}7", f"{long[:-1]}8")
+        with pytest.raises(SweepError, match="Exceeds the limit"):
+            space_of(f"x={'9' * 5000},1")
+
+    def test_values_are_read_once_however_many_trials_ask(self) -> None:
+        for dimension in (space_of("x=range(0,2000)").dimensions[0], space_of("x=4,8").dimensions[0]):
+            assert dimension.distribution() is dimension.distribution()
+            assert dimension.sampled() is dimension.sampled()
 
     def test_a_wide_interval_of_integers_is_never_listed(self) -> None:
         wide = space_of("x=int(interval(0,4000000000)) seed=range(0,2000)")

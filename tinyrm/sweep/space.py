@@ -98,6 +98,11 @@ class Dimension:
 
     def distribution(self) -> BaseDistribution:
         """For the record of a grid's trial. Numbers get a range that more values may widen."""
+        return self._recorded
+
+    @cached_property
+    def _recorded(self) -> BaseDistribution:
+        """Once for all: every claim asks, and there may be thousands of values to read."""
         if not self.texts:
             return IntDistribution(int(self.low), int(self.high)) if self.integer else self.sampled()
         if not self._numeric:
@@ -109,6 +114,10 @@ class Dimension:
 
     def sampled(self) -> BaseDistribution:
         """For a sampler. A choice is a choice, ordered or not; ranges and intervals are ordered."""
+        return self._drawn
+
+    @cached_property
+    def _drawn(self) -> BaseDistribution:
         if self.texts and self.step is None:
             return CategoricalDistribution(tuple(self.stored(t) for t in self._known))
         if self.texts:
@@ -236,7 +245,7 @@ def parse(arguments: Sequence[str], arms: Any, loader: ConfigLoader) -> tuple[Sp
     try:
         for override in parser.parse_overrides(list(arguments)):
             by_key[override.get_key_element()] = override
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # Python reads no integer of more than 4300 digits
         raise SweepError(" ".join(str(error).split())) from error
     dimensions, fixed = _arms(arms, parser), []
     for key, override in by_key.items():
@@ -325,6 +334,7 @@ def _number(text: str) -> int | float:
         value: int | float = int(text)
     except ValueError:
         value = float(text)
-    if not math.isfinite(value) or (isinstance(value, int) and abs(value) > LARGEST):
+    known = abs(value) <= LARGEST if isinstance(value, int) else math.isfinite(value)  # no float holds 10**309
+    if not known:
         raise ValueError(text)
     return value
