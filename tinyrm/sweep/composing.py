@@ -26,6 +26,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from .space import config_key
+
+TAKEN_OUT = "(taken out)"  # in the place of a value
 _KEPT = 64  # combinations of group choices
 _KEPT_OVERRIDES = 10_000
 
@@ -63,6 +66,11 @@ class Composer:
     def compose_bare(self, overrides: Sequence[str]) -> DictConfig:
         """What the trial's task is given: the config without its `hydra` node."""
         return self._composed(self._parse(overrides), 1)
+
+    def given(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What each override sets its key to, as read from the override alone."""
+        parsed = zip(overrides, self._parse(overrides), strict=True)
+        return {config_key(text): TAKEN_OUT if o.is_delete() else o.value() for text, o in parsed}
 
     def _parse(self, overrides: Sequence[str]) -> list[Override]:
         for override in overrides:

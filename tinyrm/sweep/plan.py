@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .space import Dimension, Space
+from .space import Dimension, Space, config_key
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,10 @@ class Plan:
     def keys(self) -> set[str]:
         """Every config key that varies."""
         return {key for segment in self.segments for key in segment.space.config_keys()}
+
+    def given(self) -> set[str]:
+        """Every config key that an override sets beside what varies."""
+        return {config_key(o) for segment in self.segments for o in segment.fixed}
 
     def as_json(self) -> list[dict[str, Any]]:
         """Plain values; :meth:`from_json` gives the plan back."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .journal import JournalFile
 from .outcome import OUTCOME, state_of
 from .plan import Plan, Segment
 from .shared import SharedStorage, patiently
-from .space import Dimension, Space
+from .space import Dimension, Space, config_key, is_below
 from .study import HEADER, PLAN, Study, names
 
 PLANNED = "sweep:planned:{}"  # system attributes of a study: fingerprints of the points of a segment
@@ -36,9 +36,10 @@ class Question:
         sampler: grid, or the name of a sampler.
         n_trials: how many in all; None for all of a grid.
         fingerprints: of a grid's points, in order; of equal points one is run.
-        meaning: of the config without what varies, by dotted key.
+        meaning: of the config without what varies, by dotted key; of what is fixed below a group that varies, as typed.
         identity: of the code.
         metrics: name -> maximize | minimize.
+        search: what else decides which points are drawn and pruned: seed and options.
         command: the overrides as typed, to resume by.
         program: what they were typed after.
         folder: of all sweeps.
@@ -59,6 +60,7 @@ class Question:
     folder: Path
     on_change: str = "refuse"
     retry_failed: bool = False
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     def own_name(self) -> str:
         """A name that the same question has again: what varies, and six digits of everything that matters."""
@@ -70,8 +72,9 @@ class Question:
             {k: str(v) for k, v in self.meaning.items()},
             dict(self.identity),
             dict(self.metrics),
+            *([dict(self.search)] if self.search else ()),
         ]
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:6]
         return re.sub(r"[^\w-]+", "_", "-".join(keys))[:40] + f"-{digest}"
 
 
@@ -116,13 +119,7 @@ def settle(storage: SharedStorage, name: str | None, question: Question, patienc
 def differences(study: Study, question: Question) -> list[str]:
     """How a question differs from the one the study was made for, one line each; what varies does not count."""
     header = study.header()
-    varies = study.plan().keys() | question.space.config_keys()
-    lines = [
-        f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}"
-        for before, after in ((header["meaning"], _plain(question.meaning)),)
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and not any(key == v or key.startswith(f"{v}.") for v in varies)
-    ]
+    lines = _changed(header["meaning"], study.plan(), question)
     before, after = header["identity"], question.identity
     changed = sorted(k for k in before.keys() | after.keys() if before.get(k) != after.get(k))
     if changed:
@@ -131,6 +128,20 @@ def differences(study: Study, question: Question) -> list[str]:
     if header["metrics"] != dict(question.metrics):
         lines.append(f"sweep.metrics: {header['metrics']} -> {dict(question.metrics)}")
     return lines
+
+
+def _changed(before: Mapping[str, Any], plan: Plan, question: Question) -> list[str]:
+    """Keys of the config that have changed, but for those that vary and for what a group that varies brings along."""
+    after = _plain(question.meaning)
+    varies = plan.keys() | question.space.config_keys()
+    typed = plan.given() | {config_key(o) for o in question.fixed}
+    return [
+        f"{key}: {_shown(before, key)} -> {_shown(after, key)}"
+        for key in sorted(before.keys() | after.keys())
+        if (key in before, before.get(key)) != (key in after, after.get(key))
+        and key not in varies
+        and (key in typed or not is_below(key, varies))
+    ]
 
 
 def _fitting_name(storage: SharedStorage, name: str, question: Question, patience_s: float) -> str:
@@ -295,5 +306,5 @@ def _plain(meaning: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(dict(meaning), default=str)))
 
 
-def _shown(value: Any) -> str:
-    return "(not there)" if value is None else str(value)
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return "(not there)" if key not in values else "null" if values[key] is None else str(values[key])

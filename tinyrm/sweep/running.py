@@ -25,7 +25,7 @@ from .errors import SweepError, SweepInterrupted, TrialsFailedError
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
 from .samplers import GRID, problems
-from .space import Space, parse
+from .space import Space, config_key, is_below, parse
 from .storage import open_storage
 from .study import Study
 from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summary
@@ -114,27 +114,42 @@ class Run:
         composer = Composer(self.context, self.master)
         points = list(space.grid()) if sampler == GRID else sample(space, settings.check_points, settings.seed)
         digests = check_points(points, space, fixed, composer, self.app)
-        keys = space.config_keys()
-        meaning = {
-            key: value
-            for key, value in self.app.meaning(composer.compose_bare(fixed)).items()
-            if not any(key == k or key.startswith(f"{k}.") for k in keys)
-        }
         return Question(
             space=space,
             fixed=tuple(fixed),
             sampler=sampler,
             n_trials=settings.n_trials,
             fingerprints=digests if sampler == GRID else (),
-            meaning=meaning,
+            meaning=self._meaning(space, fixed, composer),
             identity=self.app.identity(),
             metrics=self.metrics,
+            search=self._search(sampler),
             command=tuple(self._command(arguments)),
             program=_program(),
             folder=Path(settings.dir),
             on_change=settings.on_change,
             retry_failed=settings.retry_failed,
         )
+
+    def _meaning(self, space: Space, fixed: Sequence[str], composer: Composer) -> dict[str, Any]:
+        """What of the config decides results and does not vary.
+
+        Below a group that varies the config says something else in every point: there, what was typed counts.
+        """
+        varies = space.config_keys()
+        below = [o for o in fixed if is_below(config_key(o), varies)]
+        beside = self.app.meaning(composer.compose_bare([o for o in fixed if o not in below]))
+        alike = {key: value for key, value in beside.items() if key not in varies and not is_below(key, varies)}
+        return alike | composer.given(below)
+
+    def _search(self, sampler: str) -> dict[str, Any]:
+        """What beside the space decides which points are drawn, and which are pruned."""
+        settings, search = self.settings, {}
+        if sampler != GRID:
+            search = {"seed": settings.seed, "sampler_options": settings.sampler_options}
+        if settings.pruner != "none":
+            search |= {"pruner": settings.pruner, "pruner_options": settings.pruner_options}
+        return search
 
     def _sampler(self, space: Space) -> str:
         if self.settings.sampler != "auto":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cached_property
@@ -88,9 +88,8 @@ class Dimension:
         return dict(zip((*self.seen, *self.texts), (*self.seen_arms, *self.arms), strict=True))
 
     def config_keys(self) -> set[str]:
-        """The config keys it sets, without `+`."""
-        pairs = [o for arm in self.arms for o in arm] if self.arms else [f"{self.key}="]
-        return {pair.partition("=")[0].lstrip("+~") for pair in pairs}
+        """The config keys it sets."""
+        return {config_key(o) for arm in self.arms for o in arm} if self.arms else {config_key(self.key)}
 
     def stored(self, text: str) -> Value:
         """The value as the study stores it: numbers as numbers, all else as typed."""
@@ -226,6 +225,18 @@ class Space:
         return {key for d in self.dimensions for key in d.config_keys()}
 
 
+def config_key(override: str) -> str:
+    """Where an override changes the config, as a dotted key: model.head for `model/head=x` and `+db@model.head=x`."""
+    group, _, package = override.partition("=")[0].lstrip("+~").partition("@")
+    return (package or group).replace("/", ".")
+
+
+def is_below(key: str, others: Collection[str]) -> bool:
+    """Whether a dotted key lies inside one of `others`."""
+    parts = key.split(".")
+    return any(".".join(parts[:n]) in others for n in range(1, len(parts)))
+
+
 def parse(arguments: Sequence[str], arms: Any, loader: ConfigLoader) -> tuple[Space, list[str]]:
     """Split overrides into what varies and what is fixed.
 
@@ -260,7 +271,7 @@ def parse(arguments: Sequence[str], arms: Any, loader: ConfigLoader) -> tuple[Sp
         and dimensions[0].config_keys()
         & {
             *(k for d in dimensions[1:] for k in d.config_keys()),
-            *(f.partition("=")[0].lstrip("+~") for f in fixed if not f.startswith("sweep.")),
+            *(config_key(f) for f in fixed if not f.startswith("sweep.")),
         }
     )
     if twice:
