@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ POINT = "point"
 OVERRIDES = "overrides"
 STOP = "stop"
 WAITING, RUNNING = "waiting", "running"
+_LONGEST_MESSAGE = 500
 Scalar = int | float | str | bool | None
 
 
@@ -72,6 +75,32 @@ class Outcome:
     seconds: float = 0.0  # of its last attempt
     devices: str = ""
     same_as: int | None = None  # the trial of the same config whose result this is
+
+    @classmethod
+    def of_result(cls, result: Result, metrics: Sequence[str]) -> Outcome:
+        """What a task found out.
+
+        Raises:
+            SweepError: something in it is no plain value.
+        """
+        bad = [m for m in metrics if not math.isfinite(result.values[m])]
+        outcome = cls(
+            End.COMPLETE,
+            values={str(k): float(v) for k, v in result.values.items()},
+            intervals={str(k): (float(low), float(high)) for k, (low, high) in result.intervals.items()},
+            info={str(k): _scalar(str(k), v) for k, v in result.info.items()},
+        )
+        if bad:
+            outcome.end, outcome.message = End.NONFINITE, f"{', '.join(bad)} is {result.values[bad[0]]}"
+        return outcome
+
+    @classmethod
+    def of_error(cls, error: BaseException, end: End) -> Outcome:
+        """What ended a task."""
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        trace = "" if end == End.PRUNED else "".join(traceback.format_exception(error))
+        message = f"{type(error).__name__}: {first[0]}"[:_LONGEST_MESSAGE]
+        return cls(end, message=printable(message), traceback=printable(trace) or None)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, strict JSON."""
@@ -130,6 +159,21 @@ def state_of(trial: FrozenTrial) -> str:
     recorded = trial.user_attrs.get(OUTCOME, {}).get("end")
     plain = {TrialState.COMPLETE: End.COMPLETE, TrialState.PRUNED: End.PRUNED}
     return str(recorded or plain.get(trial.state, End.FAILED).value)
+
+
+def printable(text: str) -> str:
+    """Text that every file and terminal takes: halves of characters, as of a file name in no encoding, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _scalar(key: str, value: Any) -> Scalar:
+    """A plain value; NumPy's and torch's numbers become Python's."""
+    if not isinstance(value, Scalar) and hasattr(value, "item"):
+        with contextlib.suppress(ValueError, RuntimeError, TypeError):  # of many numbers, or another thing altogether
+            value = value.item()
+    if not isinstance(value, Scalar):
+        raise SweepError(f"the task's info {key!r} is {value!r:.80}: give a number, a text, true, false or None.")
+    return printable(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from .errors import SweepError
+from .folders import owner_of
 from .journal import JournalFile
 from .outcome import OUTCOME, state_of
 from .plan import Plan, Segment
@@ -162,6 +164,7 @@ def _make(storage: SharedStorage, name: str, question: Question) -> None:
         )
     header = {
         "version": 1,
+        "id": uuid4().hex,
         "metrics": dict(question.metrics),
         "meaning": _plain(question.meaning),
         "identity": dict(question.identity),
@@ -214,10 +217,19 @@ def _extend(study: Study, question: Question) -> Settled:
         study.storage.optuna.set_study_user_attr(study.id, PLAN, whole.as_json())
     header = study.header()
     now = {"sampler": question.sampler, "command": list(question.command)}
-    now["folder"] = str((question.folder / study.name).absolute())
+    now["folder"] = _folder_of(header, (question.folder / study.name).absolute())
     if any(header[k] != v for k, v in now.items()):
         study.storage.optuna.set_study_user_attr(study.id, HEADER, {**header, **now})
     return Settled(study, sum(s.count for s in added), len(trials), equal)
+
+
+def _folder_of(header: Mapping[str, Any], asked: Path) -> str:
+    """Where the trials are: where they have always been, or where the sweep's own folder has been moved or copied to.
+
+    Whatever else lies where this call would have put them belongs to somebody else.
+    """
+    identity = header.get("id")
+    return str(asked) if identity is not None and owner_of(asked) == identity else str(header["folder"])
 
 
 def _missing(

@@ -22,6 +22,7 @@ from .checking import check_points, sample, settings_problems
 from .composing import Composer, save_yaml
 from .config import SweepConfig
 from .errors import SweepError, SweepInterrupted, TrialsFailedError
+from .folders import mark
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
 from .samplers import GRID, problems
@@ -70,8 +71,10 @@ class Run:
         settled = settle(storage, self.settings.name, question, self.settings.storage_patience_s)
         study = settled.study
         self._announce(settled, question)
-        folder = Path(study.header()["folder"])
+        header = study.header()
+        folder = Path(header["folder"])
         folder.mkdir(parents=True, exist_ok=True)
+        mark(folder, header.get("id"))
         save_yaml(folder / "multirun.yaml", self.master)
         try:
             self._work(study, folder)

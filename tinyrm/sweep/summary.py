@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import End
-from .outcome import TrialRecord
+from .outcome import TrialRecord, printable
 
 CSV, PARQUET, BEST = "trials.csv", "trials.parquet", "best.txt"
 _SHOWN = 30
@@ -120,7 +120,7 @@ def write_summary(header: Mapping[str, Any], records: Sequence[TrialRecord]) -> 
         many = len(header["metrics"]) > 1
         front = pareto(header["metrics"], order) if many else {order[0].number}
         lines = [f"# trial {r.number}\n{best_line(header, r)}\n" for r in order if r.number in front]
-        _write(folder / BEST, "".join(lines).encode())
+        _write(folder / BEST, printable("".join(lines)).encode())
 
 
 def flat(record: TrialRecord, header: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def flat(record: TrialRecord, header: Mapping[str, Any]) -> dict[str, Any]:
         if metric in record.intervals:
             cells[f"metrics.{metric}.low"], cells[f"metrics.{metric}.high"] = record.intervals[metric]
     cells |= {f"info.{k}": v for k, v in record.info.items()}
-    return cells | {
+    cells |= {
         "seconds": record.seconds,
         "attempt": record.attempt,
         "same_as": record.same_as,
@@ -143,6 +143,7 @@ def flat(record: TrialRecord, header: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "folder": str(record.folder),
     }
+    return {printable(k): printable(v) if isinstance(v, str) else v for k, v in cells.items()}
 
 
 def param_names(records: Sequence[TrialRecord]) -> list[str]:

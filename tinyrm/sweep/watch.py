@@ -43,11 +43,14 @@ class Watch:
         progress: the task's line to its sweep.
         settings: the sweep's.
         stops: how often the sweep had been told to stop when this worker began.
+        hang: where to write at which line the trial hung, if it does.
     """
 
-    def __init__(self, study: Study, claim: Claim, progress: Progress, settings: SweepConfig, stops: int) -> None:
+    def __init__(
+        self, study: Study, claim: Claim, progress: Progress, settings: SweepConfig, stops: int, hang: Path
+    ) -> None:
         self._study, self._claim, self._progress = study, claim, progress
-        self._settings, self._stops = settings, stops
+        self._settings, self._stops, self._hang = settings, stops, hang
         self._began = time.monotonic()
         self._done = threading.Event()
         self._guard = threading.Lock()  # held while a signal is sent, so that none arrives after the trial
@@ -60,7 +63,7 @@ class Watch:
     def __enter__(self) -> Watch:
         limit = self._settings.trial_timeout_min
         if limit is not None:
-            self._trace = hang_file(self._progress.folder, self._claim.attempt).open("w", encoding="utf-8")
+            self._trace = self._hang.open("w", encoding="utf-8")
             faulthandler.dump_traceback_later(60 * limit + 2 * GRACE_S, exit=True, file=self._trace)
         if self._main:
             self._before = signal.signal(signal.SIGALRM, self._raise)
@@ -82,7 +85,7 @@ class Watch:
         if self._trace is not None:
             faulthandler.cancel_dump_traceback_later()
             self._trace.close()
-            hang_file(self._progress.folder, self._claim.attempt).unlink(missing_ok=True)
+            self._hang.unlink(missing_ok=True)
         if self._before is not None:
             signal.signal(signal.SIGALRM, self._before)
 
@@ -154,11 +157,6 @@ class Watch:
             sys.stderr.write(f"trial {self._claim.number} {ending}; it could not be interrupted, so its worker ends.\n")
             sys.stderr.flush()
         os._exit(RESTART)
-
-
-def hang_file(folder: Path, attempt: int) -> Path:
-    """Where the timer writes, at which line a trial hung, before it ends the process."""
-    return folder / f"hang.{attempt}.txt"
 
 
 def _resident_gb() -> float:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import logging
-import math
-import os
 import signal
 import threading
 import time
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,21 +25,20 @@ from .composing import Composer
 from .config import SweepConfig
 from .context import running
 from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, TrialPruned
+from .folders import TrialFolder
 from .interrupts import held, raise_soon
 from .job import run_as_job
 from .leases import WorkerId
-from .outcome import OUTCOME, Outcome, Result
+from .outcome import Outcome, Result
 from .progress import Progress
 from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
 from .shared import is_full
 from .study import Study
-from .watch import Watch, hang_file
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
-RESULT = "result.json"
 _POLL_S = 0.5  # while others still run
-_LONGEST_MESSAGE = 500
 
 
 @dataclass
@@ -128,14 +123,14 @@ class Worker:
         gc.collect() if outcome.end == End.OUT_OF_MEMORY else None
         return told
 
-    def _tell(self, claim: Claim, folder: Path, outcome: Outcome) -> bool:
+    def _tell(self, claim: Claim, folder: TrialFolder, outcome: Outcome) -> bool:
         """Keep the result beside what the task left, then tell the storage: one of the two is enough to keep it.
 
         Raises:
             StorageUnavailableError: either is gone or full.
         """
         try:
-            _keep_result(folder, outcome)
+            folder.keep(outcome)
         except StorageUnavailableError:
             self.study.finish(claim, outcome, self._values(outcome))
             raise
@@ -149,29 +144,29 @@ class Worker:
                 released.release(claim)
             except StorageUnavailableError:
                 with contextlib.suppress(OSError):
-                    _released_file(self._folder(claim.number), claim.attempt).touch()
+                    self._folder(claim.number).released(claim.attempt).touch()
 
     def _left(self, number: int, attempt: int) -> Left:
         """What an attempt of a trial left in its folder, whose worker is gone."""
         folder = self._folder(number)
         with contextlib.suppress(OSError):
-            trace = hang_file(folder, attempt).read_text(encoding="utf-8")
+            trace = folder.hang(attempt).read_text(encoding="utf-8")
             if trace:
                 limit = self.settings.trial_timeout_min
                 message = f"ran longer than sweep.trial_timeout_min={limit}, and hung in C"
                 return Left(outcome=Outcome(End.TIMED_OUT, message=message, traceback=trace))
-        kept = _read_result(folder)
+        kept = folder.kept()
         complete = kept is not None and kept.end == End.COMPLETE
-        return Left(died=not complete and not _released_file(folder, attempt).exists())
+        return Left(died=not complete and not folder.released(attempt).exists())
 
-    def _folder(self, number: int) -> Path:
-        return Path(self.header["folder"]) / str(number)
+    def _folder(self, number: int) -> TrialFolder:
+        return TrialFolder(Path(self.header["folder"]) / str(number), self.header.get("id"), number)
 
     def _values(self, outcome: Outcome) -> list[float] | None:
         complete = outcome.end == End.COMPLETE
         return [float(outcome.values[m] or 0.0) for m in self.header["metrics"]] if complete else None
 
-    def _outcome(self, claim: Claim, folder: Path) -> Outcome:
+    def _outcome(self, claim: Claim, folder: TrialFolder) -> Outcome:
         began = time.monotonic()
         digest = None
         try:
@@ -179,25 +174,25 @@ class Worker:
             whole = [*claim.slot.fixed, *overrides]
             config, bare = self.composer.compose(whole), self.composer.compose_bare(whole)
             digest = fingerprint(self.app.meaning(bare))
-            known = _kept_result(folder, digest) or self._equal(claim, digest)
+            known = folder.complete(digest) or self._equal(claim, digest)
             if known is not None:
                 return known
-            folder.mkdir(parents=True, exist_ok=True)
-            returned = self._called(claim, config, bare, folder)
-            outcome = _complete(Result.of(returned, list(self.header["metrics"])), list(self.header["metrics"]))
+            folder.path.mkdir(parents=True, exist_ok=True)
+            metrics = list(self.header["metrics"])
+            outcome = Outcome.of_result(Result.of(self._called(claim, config, bare, folder), metrics), metrics)
         except (KeyboardInterrupt, SweepInterrupted, StorageUnavailableError):
             raise
         except TrialEnded as ended:
             if ended.end is None:
                 raise
-            outcome = _failed(ended, ended.end)
+            outcome = Outcome.of_error(ended, ended.end)
         except Exception as error:
             outcome = self._classified(error, claim)
         outcome.fingerprint, outcome.devices = digest, claim.worker.devices
         outcome.seconds = round(time.monotonic() - began, 3)
         return outcome
 
-    def _called(self, claim: Claim, config: DictConfig, bare: DictConfig, folder: Path) -> Any:
+    def _called(self, claim: Claim, config: DictConfig, bare: DictConfig, folder: TrialFolder) -> Any:
         """What the task returns.
 
         Raises:
@@ -207,14 +202,14 @@ class Worker:
             self.study,
             claim,
             lambda: self._search(claim),
-            folder,
+            folder.path,
             pruning=self.settings.pruner != "none",
             metric=next(iter(self.header["metrics"])),
         )
-        watch = Watch(self.study, claim, progress, self.settings, self._stops)
+        watch = Watch(self.study, claim, progress, self.settings, self._stops, folder.hang(claim.attempt))
         try:
             with running(progress), watch:
-                returned = run_as_job(self.task, config, bare, folder, claim.number, self.composer.context)
+                returned = run_as_job(self.task, config, bare, folder.path, claim.number, self.composer.context)
         except (TrialEnded, StorageUnavailableError):
             raise
         except BaseException as error:
@@ -276,63 +271,10 @@ class Worker:
             end = End.OUT_OF_MEMORY
         elif isinstance(error, FloatingPointError):
             end = End.NONFINITE
+        outcome = Outcome.of_error(error, end)
         if end != End.PRUNED:
-            log.error("Trial %s %s: %s", claim.number, end.value.replace("_", " "), error)
-        return _failed(error, end)
-
-
-def _complete(result: Result, metrics: list[str]) -> Outcome:
-    bad = [m for m in metrics if not math.isfinite(result.values[m])]
-    outcome = Outcome(
-        End.COMPLETE,
-        values={k: float(v) for k, v in result.values.items()},
-        intervals={k: (float(low), float(high)) for k, (low, high) in result.intervals.items()},
-        info=dict(result.info),
-    )
-    if bad:
-        outcome.end, outcome.message = End.NONFINITE, f"{', '.join(bad)} is {result.values[bad[0]]}"
-    return outcome
-
-
-def _failed(error: BaseException, end: End) -> Outcome:
-    first = str(error).strip().splitlines() or [type(error).__name__]
-    trace = "" if end == End.PRUNED else "".join(traceback.format_exception(error))
-    return Outcome(end, message=f"{type(error).__name__}: {first[0]}"[:_LONGEST_MESSAGE], traceback=trace or None)
-
-
-def _kept_result(folder: Path, digest: str) -> Outcome | None:
-    """What an earlier attempt found out but could not tell."""
-    outcome = _read_result(folder)
-    return outcome if outcome and outcome.fingerprint == digest and outcome.end == End.COMPLETE else None
-
-
-def _read_result(folder: Path) -> Outcome | None:
-    try:
-        return Outcome.from_json(json.loads((folder / RESULT).read_text(encoding="utf-8"))[OUTCOME])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _released_file(folder: Path, attempt: int) -> Path:
-    """Says that a worker gave the trial back, and that only the storage does not know."""
-    return folder / f"released.{attempt}"
-
-
-def _keep_result(folder: Path, outcome: Outcome) -> None:
-    """Write the result beside what the task left, whole or not at all, before the storage is told.
-
-    Raises:
-        StorageUnavailableError: the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{RESULT}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps({OUTCOME: outcome.as_json()}, indent=2), encoding="utf-8")
-        temporary.replace(folder / RESULT)
-    except OSError as error:
-        raise StorageUnavailableError(
-            f"cannot write {folder / RESULT}: {error.strerror}. Make room, then resume."
-        ) from error
+            log.error("Trial %s %s: %s", claim.number, end.value.replace("_", " "), outcome.message)
+        return outcome
 
 
 class _StopSignals:
