@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -19,9 +20,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from tinyrm.sweep import register
+from tinyrm.sweep import add_commands, register, run_command
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.storage import open_storage
 from tinyrm.sweep.study import Study
@@ -103,13 +104,29 @@ class Engine:
 
     def sweep(self, task: Callable[[Any], Any], *overrides: str, **settings: object) -> list[TrialRecord]:
         """What `-m` does, with one worker in this process, or with the launcher given in `overrides`."""
-        quiet = ["hydra/hydra_logging=none", "hydra/job_logging=none", f"hydra.sweeper.settings.dir={self.folder}"]
+        given = [f"hydra.sweeper.settings.{key}={value}" for key, value in {"dir": self.folder, **settings}.items()]
+        return self._run(task, *given, *overrides)
+
+    def typed(self, task: Callable[[Any], Any], *overrides: str) -> list[TrialRecord]:
+        """The same in an app whose users type `sweep.name=x`; see the fixture `grouped`."""
+        return self._run(task, "+sweep=schema", *(o for o in overrides if o != "+sweep=schema"))
+
+    def command(self, task: Callable[[Any], Any], *words: str) -> list[TrialRecord]:
+        """`sweep resume ...` and the like, in such an app; the trials of a sweep that it ran again."""
+        parser = argparse.ArgumentParser()
+        add_commands(parser.add_subparsers())
+        found: list[TrialRecord] = []
+        run_command(parser.parse_args(["sweep", *words]), lambda typed: found.extend(self.typed(task, *typed[1:])))
+        return found
+
+    def _run(self, task: Callable[[Any], Any], *overrides: str) -> list[TrialRecord]:
+        quiet = ["hydra/hydra_logging=none", "hydra/job_logging=none"]
         launcher = [] if any(o.startswith("hydra/launcher") for o in overrides) else ["hydra/launcher=basic"]
-        given = [f"hydra.sweeper.settings.{key}={value}" for key, value in settings.items()]
-        context, master = self.context(*quiet, *launcher, *given, *overrides)
+        context, master = self.context(*quiet, *launcher, *overrides)
         sweeper = Plugins.instance().instantiate_sweeper(config=master, hydra_context=context, task_function=task)
         setup_globals()
-        found: list[TrialRecord] = sweeper.sweep(list(master.hydra.overrides.task))
+        typed = OmegaConf.to_container(master.hydra.overrides.task, resolve=False)  # as Hydra itself does
+        found: list[TrialRecord] = sweeper.sweep(typed)
         return found
 
     def study(self, name: str) -> Study:
@@ -122,6 +139,16 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.delenv("SWEEP_STORAGE", raising=False)
     register()
     return Engine(tmp_path / "multirun")
+
+
+@pytest.fixture
+def grouped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine whose settings have a config group of their own, called in the folder where its sweeps are."""
+    engine.folder.parent.mkdir(exist_ok=True)
+    monkeypatch.chdir(engine.folder.parent)
+    register(group="sweep")
+    yield engine
+    register()
 
 
 @pytest.fixture(scope="session")

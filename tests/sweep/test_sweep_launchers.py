@@ -63,7 +63,7 @@ class TestEveryLauncher:
 
         code, output = toy.run(*launcher, NAMED, "x=1,2", "g=one,two", "y=0")
         assert code == 0, output
-        assert "0 to start (4 trials were there before, 4 points equal others)" in output
+        assert "0 to start (4 trials were there before, 4 points are there already)" in output
         assert sum(toy.noted("begin").values()) == 4
 
         code, output = toy.run(*launcher, NAMED, "x=1,2,3", "g=one,two", "y=0")

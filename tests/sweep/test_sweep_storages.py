@@ -260,7 +260,7 @@ class TestEveryStorage:
             (t.number, t.params, t.value, t.datetime_complete) for t in world.ask("a=1,2", "b=x,y").study.trials()
         ]
         settled = world.ask("a=1,2,16", "b=x,z,y")
-        assert (settled.new, settled.kept, settled.equal) == (5, 4, 4)
+        assert (settled.new, settled.kept, settled.there, settled.equal) == (5, 4, 4, 0)
         claims = drain(settled.study, WorkerId.here())
         assert [(c.number, *(c.overrides or ())) for c in claims] == [
             (4, "a=1", "b=z"),
@@ -384,9 +384,10 @@ class TestEveryStorage:
     def test_equal_points_run_once(self, world: World) -> None:
         asked = question("a=1,2,3", folder=world.folder, fingerprints=("p", "q", "p"))
         settled = settle(world.storage, "s", asked, 10)
-        assert (settled.new, settled.equal) == (2, 1)
+        assert (settled.new, settled.there, settled.equal) == (2, 0, 1)
         assert [c.params["a"] for c in drain(settled.study, WorkerId.here())] == [1, 2]
         more = settle(world.storage, "s", replace(asked, fingerprints=("p", "q", "r")), 10)
+        assert (more.new, more.there, more.equal) == (1, 2, 0)
         assert [c.params["a"] for c in drain(more.study, WorkerId.here())] == [3]
 
     def test_an_equal_config_is_found(self, world: World) -> None:

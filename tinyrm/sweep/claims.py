@@ -226,7 +226,9 @@ class Claims:
         distributions: Any = {}
         if slot.again is not None:
             before = self._trial(slot.again)
-            params, distributions, overrides = before.params, before.distributions, overrides_of(before)
+            overrides = overrides_of(before)
+            if overrides is not None:  # else the sampler had not chosen all of them, and chooses anew
+                params, distributions = before.params, before.distributions
         else:
             overrides = slot.space.overrides(slot.texts) if slot.texts is not None else None
             if slot.texts is not None:

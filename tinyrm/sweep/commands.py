@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from .config import SweepConfig
 from .errors import SweepError
 from .outcome import RUNNING, WAITING
 from .shared import SharedStorage
+from .space import quoted
 from .storage import open_storage
 from .study import Study, names
 from .summary import best_line, duration, ranked, with_interval
@@ -39,7 +41,8 @@ def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
         SweepError: no such storage, sweep or trial.
     """
     settings: SweepConfig = OmegaConf.to_object(OmegaConf.structured(SweepConfig))  # type: ignore[assignment]
-    storage = open_storage(options.storage or settings.storage, create=False)
+    where = options.storage or settings.storage
+    storage = open_storage(where, create=False)
     if options.verb == "ls":
         return _ls(storage)
     study = Study(storage, options.name, settings.storage_patience_s)
@@ -49,9 +52,11 @@ def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
         return _stop(study, options.trial)
     if options.verb == "show":
         return _show(study, options.trial)
-    given = [f"sweep.storage='{options.storage}'"] if options.storage else []
+    # One of the environment may hold a password, which no config is to show.
+    found = "${oc.env:SWEEP_STORAGE}" if not options.storage and "SWEEP_STORAGE" in os.environ else quoted(where)
     again = ["sweep.retry_failed=true"] if options.failed else []
-    return rerun(["-m", *study.header()["command"], f"sweep.name={study.name}", *given, *again, *options.overrides])
+    own = [f"sweep.name={study.name}", f"sweep.storage={found}"]
+    return rerun(["-m", *study.header()["command"], *own, *again, *options.overrides])
 
 
 def _ls(storage: SharedStorage) -> None:

@@ -138,6 +138,7 @@ class TrialRecord:
     same_as: int | None
     folder: Path
     alive: bool  # of a running one: its lease holds
+    repeated_as: int | None = None  # the trial that runs it once more; what becomes of that one counts
 
     @property
     def finished(self) -> bool:
@@ -146,8 +147,8 @@ class TrialRecord:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended as it should not."""
-        return self.finished and not End(self.state).as_it_should
+        """Whether it ended as it should not, and no other trial has taken its place."""
+        return self.finished and not End(self.state).as_it_should and self.repeated_as is None
 
 
 def state_of(trial: FrozenTrial) -> str:

@@ -22,7 +22,7 @@ class Segment:
         fixed: overrides that all of them have.
         sampled: the sampler chooses each point when it is claimed; else they are the grid's, in order.
         skip: indices into the grid that are left out: equal to a point that was there before.
-        again: numbers of trials to run once more, in place of a space.
+        again: numbers of trials to run once more, in place of the space's points; space and fixed are those of theirs.
     """
 
     space: Space

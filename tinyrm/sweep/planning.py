@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 from .errors import SweepError
 from .folders import owner_of
 from .journal import JournalFile
-from .outcome import OUTCOME, state_of
+from .outcome import OUTCOME, POINT, state_of
 from .plan import Plan, Segment
 from .shared import SharedStorage, patiently
 from .space import Dimension, Space, config_key, is_below
@@ -88,12 +88,14 @@ class Settled:
         study: made or found.
         new: points added by this call.
         kept: trials that were there before.
-        equal: points left out because an equal one is there.
+        there: points asked for that the study has already.
+        equal: points left out because another one of this call is equal.
     """
 
     study: Study
     new: int
     kept: int
+    there: int
     equal: int
 
 
@@ -196,11 +198,11 @@ def _extend(study: Study, question: Question) -> Settled:
     trials, plan = study.trials(), study.plan()
     plan, space = _widened(study, plan, question, trials)
     added = []
-    equal = 0
+    there = equal = 0
     if question.sampler == "grid":
         attrs = study.storage.optuna.get_study_system_attrs(study.id)
         planned = [d for i in range(len(plan.segments)) for d in attrs.get(PLANNED.format(i), ())]
-        segment, equal = _missing(plan, planned, replace(question, space=space), trials)
+        segment, there, equal = _missing(plan, planned, replace(question, space=space), trials)
         fresh = [d for i, d in enumerate(question.fingerprints) if i not in segment.skip][: segment.count]
         # Before the plan, which makes them count: whoever dies in between has changed nothing.
         study.storage.optuna.set_study_system_attr(study.id, PLANNED.format(len(plan.segments)), fresh)
@@ -209,9 +211,7 @@ def _extend(study: Study, question: Question) -> Settled:
     if segment.count:
         added.append(segment)
     if question.retry_failed:
-        repeated = {n for s in plan.segments for n in s.again}
-        again = tuple(t.number for t in trials if state_of(t) in _FAILED and t.number not in repeated)
-        added += [Segment(Space(()), len(again), question.fixed, again=again)] if again else []
+        added += _repeats(plan, trials)
     if added or plan != study.plan():
         whole = Plan((*plan.segments, *added))
         study.storage.optuna.set_study_user_attr(study.id, PLAN, whole.as_json())
@@ -220,7 +220,18 @@ def _extend(study: Study, question: Question) -> Settled:
     now["folder"] = _folder_of(header, (question.folder / study.name).absolute())
     if any(header[k] != v for k, v in now.items()):
         study.storage.optuna.set_study_user_attr(study.id, HEADER, {**header, **now})
-    return Settled(study, sum(s.count for s in added), len(trials), equal)
+    return Settled(study, sum(s.count for s in added), len(trials), there, equal)
+
+
+def _repeats(plan: Plan, trials: Sequence[FrozenTrial]) -> list[Segment]:
+    """Failed trials once more, each as it was: with its own fixed overrides, and its space where nothing was chosen."""
+    repeated = {n for s in plan.segments for n in s.again}
+    alike: dict[tuple[Space, tuple[str, ...]], list[int]] = {}
+    for trial in trials:
+        if state_of(trial) in _FAILED and POINT in trial.user_attrs and trial.number not in repeated:
+            slot = plan.slot(trial.user_attrs[POINT])
+            alike.setdefault((slot.space, slot.fixed), []).append(trial.number)
+    return [Segment(space, len(numbers), fixed, again=tuple(numbers)) for (space, fixed), numbers in alike.items()]
 
 
 def _folder_of(header: Mapping[str, Any], asked: Path) -> str:
@@ -234,9 +245,10 @@ def _folder_of(header: Mapping[str, Any], asked: Path) -> str:
 
 def _missing(
     plan: Plan, planned: Sequence[str], question: Question, trials: Sequence[FrozenTrial]
-) -> tuple[Segment, int]:
-    """The points of a grid that no trial and no earlier point of the plan covers; and how many were covered."""
+) -> tuple[Segment, int, int]:
+    """The points of a grid that are missing; how many are there already, and how many equal another one asked for."""
     known = {t.user_attrs.get(OUTCOME, {}).get("fingerprint") for t in trials} | set(planned)
+    there = sum(digest in known for digest in question.fingerprints)
     skip = []
     for index, digest in enumerate(question.fingerprints):
         if digest in known:
@@ -244,7 +256,7 @@ def _missing(
         known.add(digest)
     size = question.space.size - len(skip)
     count = size if question.n_trials is None else min(size, max(0, question.n_trials - plan.listed_points))
-    return Segment(question.space, count, question.fixed, skip=frozenset(skip)), len(skip)
+    return Segment(question.space, count, question.fixed, skip=frozenset(skip)), there, len(skip) - there
 
 
 def _widened(study: Study, plan: Plan, question: Question, trials: Sequence[FrozenTrial]) -> tuple[Plan, Space]:
@@ -257,6 +269,8 @@ def _widened(study: Study, plan: Plan, question: Question, trials: Sequence[Froz
     for asked in question.space.dimensions:
         dimension = asked
         before = [d for s in plan.segments for d in s.space.dimensions if d.name == asked.name]
+        if question.sampler != "grid" and asked.texts and asked.step is None:
+            _check_none_dropped(before, asked)
         if asked.arms:
             dimension = _with_arms_of(before, asked)
         elif before and asked.texts:
@@ -273,6 +287,20 @@ def _widened(study: Study, plan: Plan, question: Question, trials: Sequence[Froz
         study.storage.widen(study.id, grown)
     seen = {d.name: d for d in dimensions if d.seen}
     return Plan(tuple(replace(s, space=_with_seen(s.space, seen)) for s in plan.segments)), Space(tuple(dimensions))
+
+
+def _check_none_dropped(before: Sequence[Dimension], asked: Dimension) -> None:
+    """A sampler draws from every choice the study knows.
+
+    Raises:
+        SweepError: one that it knows is not asked for any more.
+    """
+    dropped = [t for t in dict.fromkeys(t for d in before for t in (d.seen or d.texts)) if t not in asked.texts]
+    if dropped:
+        raise SweepError(
+            f"{asked.name}: this sweep has chosen from {', '.join(dropped)} too, and its sampler would go on to: keep "
+            f"{'it' if len(dropped) == 1 else 'them'}, or use another sweep.name."
+        )
 
 
 def _with_arms_of(before: Sequence[Dimension], asked: Dimension) -> Dimension:

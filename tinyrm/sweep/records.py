@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
@@ -19,14 +20,25 @@ def overrides_of(trial: FrozenTrial) -> tuple[str, ...] | None:
     return None if kept is None else tuple(kept)
 
 
-def record_of(trial: FrozenTrial, metrics: Sequence[str], folder: Path, plan: Plan) -> TrialRecord:
-    """A trial as a reader sees it.
+def records_of(trials: Sequence[FrozenTrial], metrics: Sequence[str], folder: Path, plan: Plan) -> list[TrialRecord]:
+    """Trials as a reader sees them.
 
     Args:
         metrics: of the sweep, in order.
         folder: of the sweep.
-        plan: of the sweep, for the overrides a trial shares with others.
+        plan: of the sweep, for the overrides that trials share, and for what is a repetition of what.
     """
+    slots = {t.number: plan.slot(p) for t in trials if (p := t.user_attrs.get(POINT)) is not None and p < plan.total}
+    repeats = {slot.again: number for number, slot in slots.items() if slot.again is not None}
+    found = []
+    for trial in trials:
+        slot = slots.get(trial.number)
+        record = _record_of(trial, metrics, folder, slot.fixed if slot is not None else ())
+        found.append(replace(record, repeated_as=repeats[trial.number]) if trial.number in repeats else record)
+    return found
+
+
+def _record_of(trial: FrozenTrial, metrics: Sequence[str], folder: Path, fixed: tuple[str, ...]) -> TrialRecord:
     state, lease = state_of(trial), trial.system_attrs.get(LEASE) or {}
     recorded = trial.user_attrs.get(OUTCOME)
     outcome = Outcome.from_json(recorded) if recorded else Outcome(state)
@@ -34,13 +46,12 @@ def record_of(trial: FrozenTrial, metrics: Sequence[str], folder: Path, plan: Pl
     if not recorded and trial.values is not None:  # finished by another program
         values = dict(zip(metrics, trial.values, strict=True))
     running = trial.state == TrialState.RUNNING
-    point = trial.user_attrs.get(POINT)
     return TrialRecord(
         number=trial.number,
         state=state,
         params=trial.params,
         overrides=overrides_of(trial) or (),
-        fixed=plan.slot(point).fixed if point is not None and point < plan.total else (),
+        fixed=fixed,
         values=values,
         intervals=outcome.intervals,
         info=outcome.info,

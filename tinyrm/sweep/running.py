@@ -26,7 +26,7 @@ from .folders import mark
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
 from .samplers import GRID, problems
-from .space import Space, config_key, is_below, parse
+from .space import Space, config_key, is_below, parse, quoted
 from .storage import open_storage
 from .study import Study
 from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summary
@@ -34,6 +34,11 @@ from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summa
 log = logging.getLogger(__name__)
 
 _MOST_POINTS = 100_000  # of a grid: each is composed and checked before the first runs, some 6 ms each
+# Of the call itself: `sweep resume` names the sweep and where it was found, and says whether to repeat what failed.
+_OF_ONE_CALL = {
+    "hydra.mode",
+    *(f"{node}.{key}" for node in ("sweep", "hydra.sweeper.settings") for key in ("name", "storage", "retry_failed")),
+}
 _ROUNDS = 10  # of starting workers again, where a launcher's own died with work left
 
 
@@ -160,16 +165,23 @@ class Run:
         return GRID if space.finite else "tpe"
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
+        """What `sweep resume` is to repeat: the last override of each key, but for those of this call alone."""
         hydra = OmegaConf.to_container(self.master.hydra.overrides.hydra)
         assert isinstance(hydra, list)
-        kept = [o for o in hydra if not str(o).startswith("hydra.mode=")]
-        return [*map(str, kept), *(a for a in arguments if not a.startswith("sweep.name="))]
+        kept: dict[str, str] = {}
+        for override in (*map(str, hydra), *arguments):
+            key = override.partition("=")[0]
+            kept.pop(key, None)  # a later one comes later
+            if key.lstrip("+") not in _OF_ONE_CALL:
+                kept[key] = override
+        return list(kept.values())
 
     def _announce(self, settled: Settled, question: Question) -> None:
         study = settled.study
         left = study.unstarted()
         parts = [f"{settled.new} new points"] if settled.new else []
         parts += [f"{settled.kept} trials were there before"] if settled.kept else []
+        parts += [f"{settled.there} points are there already"] if settled.there else []
         parts += [f"{settled.equal} points equal others"] if settled.equal else []
         log.info(
             "Sweep %s (%s): %s to start%s. Trials go to %s; watch with: %s",
@@ -198,7 +210,7 @@ class Run:
             count = min(self._workers(launcher), open_points)
             names = _fresh(folder / "workers", count)
             overrides = [
-                [f"hydra.sweep.dir={_quoted(folder)}", f"hydra.sweep.subdir={_quoted(f'workers/{n}')}"] for n in names
+                [f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(f'workers/{n}')}"] for n in names
             ]
             with Board(study, self.metrics, live=self._launcher() != "basic"):
                 returns = launcher.launch(overrides, initial_job_idx=0)
@@ -299,8 +311,3 @@ def _fresh(folder: Path, count: int) -> list[int]:
             (folder / str(number)).mkdir()
             taken.append(number)
     return taken
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -231,6 +231,12 @@ def config_key(override: str) -> str:
     return (package or group).replace("/", ".")
 
 
+def quoted(value: object) -> str:
+    """A value as it stands in an override, whatever it holds."""
+    text = str(value)
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def is_below(key: str, others: Collection[str]) -> bool:
     """Whether a dotted key lies inside one of `others`."""
     parts = key.split(".")

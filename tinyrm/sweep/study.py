@@ -19,7 +19,7 @@ from .errors import End, SweepError, near
 from .leases import WorkerId, holds
 from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
 from .plan import Plan
-from .records import record_of
+from .records import records_of
 from .shared import SharedStorage, patiently
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Study:
         attrs = self._attrs()
         header, plan = attrs[HEADER], self._read_plan(attrs)
         metrics, folder = list(header["metrics"]), Path(header["folder"])
-        return [record_of(t, metrics, folder, plan) for t in self.trials()]
+        return records_of(self.trials(), metrics, folder, plan)
 
     def unstarted(self) -> int:
         """Points that no worker has claimed yet."""

@@ -19,6 +19,7 @@ from .outcome import TrialRecord, printable
 
 CSV, PARQUET, BEST = "trials.csv", "trials.parquet", "best.txt"
 _SHOWN = 30
+_OF_EACH_TRIAL = {"sweep.devices_per_trial"}  # settings of a sweep by which a config may go, as trainer.devices does
 
 
 def ranked(metrics: Mapping[str, str], records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -46,7 +47,12 @@ def pareto(metrics: Mapping[str, str], records: Sequence[TrialRecord]) -> set[in
 def best_line(header: Mapping[str, Any], record: TrialRecord) -> str:
     """What to type to run a trial's config alone."""
     own = {o.partition("=")[0].lstrip("+") for o in record.overrides}
-    kept = [o for o in record.fixed if not o.startswith("sweep.") and o.partition("=")[0].lstrip("+") not in own]
+    kept = [
+        o
+        for o in record.fixed
+        if (key := o.partition("=")[0].lstrip("+")) not in own
+        and (not key.startswith("sweep.") or key in _OF_EACH_TRIAL)
+    ]
     return f"{header['program']} {shlex.join([*kept, *record.overrides])}".rstrip()
 
 
@@ -78,7 +84,9 @@ def ranking_table(name: str, header: Mapping[str, Any], records: Sequence[TrialR
 def row(record: TrialRecord, params: Sequence[str], metrics: Mapping[str, str]) -> list[Text | str]:
     """A trial in a table: number, parameters, metrics, state, time. User text is shown as it is, never as markup."""
     state = record.state.replace("_", " ")
-    if record.same_as is not None:
+    if record.repeated_as is not None:
+        state += f" (repeated as {record.repeated_as})"
+    elif record.same_as is not None:
         state += f" (as {record.same_as})"
     elif record.attempt > 1:
         state += f" (attempt {record.attempt})"
@@ -136,6 +144,7 @@ def flat(record: TrialRecord, header: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": record.seconds,
         "attempt": record.attempt,
         "same_as": record.same_as,
+        "repeated_as": record.repeated_as,
         "devices": record.devices,
         "worker": record.worker,
         "message": record.message,

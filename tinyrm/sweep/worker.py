@@ -245,7 +245,7 @@ class Worker:
 
     def _equal(self, claim: Claim, digest: str) -> Outcome | None:
         """The result of an equal config, where a sampler came back to it."""
-        if claim.slot.texts is not None or claim.slot.again is not None:
+        if claim.slot.texts is not None:
             return None  # a grid leaves equal points out beforehand
         found = self.study.same_as(digest)
         if found is None:
