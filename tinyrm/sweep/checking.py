@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ from .composing import Composer
 from .config import SweepConfig
 from .errors import SweepError, near
 from .space import Space
+from .storage import passwords
 
 _SHOWN_POINTS = 3
 _SHOWN_PROBLEMS = 20
@@ -84,19 +86,13 @@ def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master:
             wrong.append(f"sweep.{key}={value} must be greater than 0.")
     if settings.heartbeat_s * 2 > settings.lease_s:
         wrong.append("sweep.lease_s must be at least twice sweep.heartbeat_s: a worker must be heard of in time.")
-    written = str(OmegaConf.to_container(master, resolve=False))
-    if has_password(settings.storage) and settings.storage in written:
+    written = "\n".join(_texts(OmegaConf.to_container(master, resolve=False)))
+    if any(password in written for password in passwords(settings.storage)):
         wrong.append(
             "sweep.storage holds a password, which every trial's config would show: put it into PGPASSWORD or "
-            "~/.pgpass, or give the URL as sweep.storage='${oc.env:SWEEP_STORAGE}'."
+            "~/.pgpass, or give the whole URL as sweep.storage='${oc.env:SWEEP_STORAGE}'."
         )
     return wrong
-
-
-def has_password(url: str) -> bool:
-    """Whether a URL names a user with a password."""
-    credentials, found, _ = url.partition("://")[2].rpartition("@")
-    return bool(found) and ":" in credentials
 
 
 def sample(space: Space, count: int, seed: int) -> list[tuple[str, ...]]:
@@ -104,6 +100,18 @@ def sample(space: Space, count: int, seed: int) -> list[tuple[str, ...]]:
     rng = random.Random(seed)
     drawn = (tuple(d.draw(rng) for d in space.dimensions) for _ in range(count))
     return list(dict.fromkeys([*space.corners(count), *drawn]))
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Every text in plain values."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from _texts(value)
+    elif isinstance(node, Sequence):
+        for value in node:
+            yield from _texts(value)
 
 
 def _note(found: dict[str, _Problem], error: BaseException, overrides: Sequence[str]) -> None:

@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from .shared import UNFINISHED, SharedStorage, flock, short
@@ -63,7 +65,9 @@ class SqliteStorage(_Database):
     def __init__(self, path: Path, url: str) -> None:
         self.path = path.resolve()
         # mode=rw: a file that has vanished is an error to wait out, never a new, empty database.
-        engine_url = f"sqlite:///file:{self.path}?mode=rw&uri=true"
+        # SQLite reads a URI; whether SQLAlchemy escapes it once more depends on its version.
+        uri = URL.create("sqlite", database=f"file:{quote(str(self.path))}", query={"mode": "rw", "uri": "true"})
+        engine_url = uri.render_as_string()
         # Optuna makes its tables without asking whether another process does the same.
         with flock(self._lock_path("tables")):
             storage = RDBStorage(engine_url, engine_kwargs={"connect_args": {"timeout": 60}})

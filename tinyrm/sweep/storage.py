@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .journal import JournalFile
 from .shared import SharedStorage, is_full, reason
 
 KINDS = ("sqlite", "journal", "postgresql")
+_PASSWORDS = ("password", "sslpassword")  # parameters of a URL
 
 
 def open_storage(url: str, *, create: bool = True) -> SharedStorage:
@@ -27,28 +29,21 @@ def open_storage(url: str, *, create: bool = True) -> SharedStorage:
         create: make the file and its folder where missing.
 
     Raises:
-        SweepError: the URL is none of these, a driver is missing, or the file is not there and `create` is false.
+        SweepError: the URL is none of these or malformed, a driver is missing, or the file is not there and `create` is
+            false.
         StorageUnavailableError: the server does not answer, or the folder cannot be written.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kind, _, rest = url.partition("://")
-    kind = kind.partition("+")[0]
-    if kind not in KINDS or not rest:
-        hint = near(kind, KINDS) if kind not in KINDS else ""
-        raise SweepError(f"sweep.storage={url} is no storage.{hint} As in sqlite:///multirun/sweeps.db.")
-    label = url if kind == "journal" else mask(url)
-    path = Path(rest[1:]).expanduser()
-    if kind != "postgresql" and not create and not path.is_file():
+    kind, label, path = _kind_of(url), mask(url), _file_of(url)
+    if path is not None and not create and not path.is_file():
         raise SweepError(f"there is no {path}: no sweep has run with sweep.storage={label} in this folder.")
     try:
-        if kind != "postgresql" and create:
+        if path is None:
+            return PostgresStorage(_with_driver(url), label)
+        if create:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        if kind == "sqlite":
-            return SqliteStorage(path, label)
-        if kind == "journal":
-            return JournalFile(path, label)
-        return PostgresStorage(_with_driver(url), label)
+        return SqliteStorage(path, label) if kind == "sqlite" else JournalFile(path, label)
     except ImportError as error:
         raise SweepError(f"sweep.storage={label} needs a driver: pip install 'tinyrm[postgres]' ({error}).") from error
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
@@ -73,15 +68,69 @@ def reopen_storage(url: str, patience_s: float) -> SharedStorage:
         time.sleep(1)
 
 
+def absolute(url: str, folder: Path) -> str:
+    """The same storage from every folder: a relative file's URL is taken from `folder`."""
+    path = _file_of(url)
+    return url if path is None else f"{url.partition('://')[0]}:///{folder.absolute() / path}"
+
+
 def mask(url: str) -> str:
-    """`url` without its password."""
+    """`url` without its passwords, for messages."""
+    if _kind_of(url) != "postgresql":
+        return url
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url.partition("://")[0] + "://..."
+        return make_url(url).difference_update_query(_PASSWORDS).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "postgresql://..."
+
+
+def passwords(url: str) -> list[str]:
+    """Each password in a URL, as it stands there with the signs around it."""
+    named = "|".join(_PASSWORDS)
+    return [found[0] for found in re.finditer(rf"(?<=://)[^:/@]*:[^@]+@|(?<=[?&])(?:{named})=[^&]+", url)]
+
+
+def _kind_of(url: str) -> str:
+    """One of KINDS.
+
+    Raises:
+        SweepError: the URL is none of a storage.
+    """
+    kind, _, rest = url.partition("://")
+    kind = kind.partition("+")[0]
+    if kind not in KINDS or not rest:
+        hint = near(kind, KINDS) if kind not in KINDS else ""
+        raise SweepError(f"sweep.storage={kind}://... is no storage.{hint} As in sqlite:///multirun/sweeps.db.")
+    return kind
+
+
+def _file_of(url: str) -> Path | None:
+    """The file of a storage that is one.
+
+    Raises:
+        SweepError: it lacks a slash, and with it its first letter.
+    """
+    kind, rest = _kind_of(url), url.partition("://")[2]
+    if kind == "postgresql":
+        return None
+    if not rest.startswith("/"):
+        raise SweepError(
+            f"sweep.storage={url} lacks a slash: {kind}:///{rest}, or {kind}:////{rest} for an absolute path."
+        )
+    return Path(rest[1:]).expanduser()
 
 
 def _with_driver(url: str) -> str:
-    parsed = make_url(url)
+    """The same with the driver that the extra `postgres` installs.
+
+    Raises:
+        SweepError: it is malformed. It is not shown: what stands in a wrong place may be the password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SweepError(
+            f"sweep.storage={mask(url)} is malformed: as in postgresql://USER@HOST:PORT/DATABASE, a number for PORT."
+        ) from None
     plain = parsed.drivername in ("postgresql", "postgres")
     return (parsed.set(drivername="postgresql+psycopg") if plain else parsed).render_as_string(hide_password=False)

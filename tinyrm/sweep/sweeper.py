@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -123,12 +124,20 @@ class WorkerTask:
 
 
 def settings_of(config: DictConfig) -> SweepConfig:
-    """The sweep's settings out of a composed config, interpolations resolved."""
+    """The sweep's settings out of a composed config, interpolations resolved; files of storages from where it began.
+
+    Raises:
+        SweepError: `sweep.storage` is none.
+    """
+    from .storage import absolute
+
     node = config.hydra.sweeper.settings
     plain = OmegaConf.merge(OmegaConf.structured(SweepConfig), OmegaConf.create(OmegaConf.to_container(node)))
     plain._set_parent(None)
     resolved = OmegaConf.to_object(plain)
     assert isinstance(resolved, SweepConfig)
+    # A worker may run elsewhere: with hydra.job.chdir Hydra changes into its folder.
+    resolved.storage = absolute(resolved.storage, Path(config.hydra.runtime.cwd))
     return resolved
 
 
