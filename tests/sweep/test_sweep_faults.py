@@ -462,26 +462,32 @@ def _resumes(rig: Rig, place: Path, command: Sequence[str], **settings: object) 
 # --- stopped by hand
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "stop"])
-def test_stopped_sweeps_go_on_later(rig: Rig, how: str) -> None:
-    command = ("x=1,2,3", "seconds=0.5")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "Ctrl-C", "stop"])  # Ctrl-C reaches the workers too
+@pytest.mark.parametrize("launcher", ["local", "basic", "joblib"])
+def test_stopped_sweeps_go_on_later(rig: Rig, launcher: str, how: str) -> None:
+    jobs = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    command = (f"hydra/launcher={launcher}", *jobs, "x=1,2,3", "seconds=0.5")
+    running = [0] if launcher == "basic" else [0, 1]
     rig.hold.touch()
     shell = rig.start(*command, max_retries=0)
-    rig.held(0, 1)
+    rig.held(*running)
     if how == "stop":
-        assert rig.study().stop() == 2
+        assert rig.study().stop() == len(running)
+    elif how == "Ctrl-C":
+        os.killpg(shell.pid, signal.SIGINT)
     else:
         shell.send_signal(signal.Signals[how])
     code, output = ended(shell)
     assert code == 130 and "SweepInterrupted" in output and "Go on with: tinyrm sweep resume s" in output
     assert not rig.workers()
-    assert [r.state for r in rig.records()] == ["waiting", "waiting"]
+    assert [r.state for r in rig.records()] == ["waiting" for _ in running]
     rig.hold.unlink()
     mark = time.time()
     code, output = rig.run(*command, max_retries=0)
     assert code == 0, output
     check_all_complete(rig, [1, 2, 3], 10)
-    assert {n.trial: n.done for n in rig.notes("begin") if n.at > mark} == {0: 4, 1: 4, 2: 0}
+    expected = {trial: 4 if trial in running else 0 for trial in range(3)}
+    assert {n.trial: n.done for n in rig.notes("begin") if n.at > mark} == expected
 
 
 def test_a_stop_reaches_workers_that_are_still_starting(rig: Rig) -> None:

@@ -37,7 +37,8 @@ class SweepConfig:
 
     # --- what happens when
     trial_timeout_min: float | None = None  # a trial that runs longer ends as timed_out
-    trial_memory_gb: float | None = None  # resident memory of a worker above this ends its trial as out_of_memory
+    # memory of a worker above this ends its trial as out_of_memory; pages of files it has mapped do not count
+    trial_memory_gb: float | None = None
     max_retries: int = 2  # of a trial whose process died, from its last checkpoint
     retry_failed: bool = False  # on resume, run trials that failed for good once more, under new numbers
     dry_run: bool = False  # check every point, say what would run, and run nothing

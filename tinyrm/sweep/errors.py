@@ -53,9 +53,17 @@ class StorageUnavailableError(SweepError):
 
 
 class SweepInterrupted(SweepError):  # noqa: N818 (an end, not an error)
-    """Stopped by a signal or by `sweep stop`; what ran is waiting again, with its checkpoints."""
+    """Stopped by a signal or by `sweep stop`; what ran is waiting again, with its checkpoints.
+
+    Args:
+        whole: the sweep is to stop, by `sweep stop` or a signal to the process it was called in; else one worker alone.
+    """
 
     exit_code = 130
+
+    def __init__(self, problems: str | Sequence[str], *, whole: bool = True) -> None:
+        super().__init__(problems)
+        self.whole = whole
 
 
 class TrialPruned(Exception):  # noqa: N818 (an end, not an error)

@@ -7,8 +7,9 @@ lose the answer of a claim that the storage has already recorded.
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _depth = 0
 _pending: BaseException | None = None
@@ -20,6 +21,35 @@ def raise_soon(error: BaseException) -> None:
     if not _depth:
         raise error
     _pending = _pending or error
+
+
+@contextlib.contextmanager
+def signals_order(order: Callable[[], object]) -> Iterator[list[int]]:
+    """Let the first SIGINT or SIGTERM in the block call `order`, in a thread of its own, and the next one raise.
+
+    For whoever waits for processes that are to end by themselves: what raises in the middle of a foreign launcher makes
+    it kill them. Whatever sets handlers of its own inside the block gets the signals itself.
+
+    Yields:
+        the signals that came.
+    """
+    received: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+        threading.Thread(target=order, name="stop-order", daemon=True).start()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

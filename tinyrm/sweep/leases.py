@@ -55,6 +55,24 @@ class WorkerId:
         }
 
 
+@dataclass(frozen=True)
+class Host:
+    """The process a worker runs in.
+
+    Attributes:
+        here: it is the one the sweep was called in.
+        launcher: the process that starts another one where this one ends, if there is such.
+    """
+
+    here: bool = False
+    launcher: int | None = None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another process would take this one's place: its launcher may have died."""
+        return self.launcher is not None and os.getppid() == self.launcher
+
+
 def holds(lease: Mapping[str, Any] | None, at_least_until: float = 0.0) -> bool:
     """Whether a lease's worker is to be taken for alive.
 

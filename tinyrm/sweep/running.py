@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
@@ -23,6 +25,7 @@ from .composing import Composer, save_yaml
 from .config import SweepConfig
 from .errors import SweepError, SweepInterrupted, TrialsFailedError
 from .folders import mark
+from .interrupts import signals_order
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
 from .samplers import GRID, problems
@@ -39,7 +42,7 @@ _OF_ONE_CALL = {
     "hydra.mode",
     *(f"{node}.{key}" for node in ("sweep", "hydra.sweeper.settings") for key in ("name", "storage", "retry_failed")),
 }
-_ROUNDS = 10  # of starting workers again, where a launcher's own died with work left
+_ROUNDS = 10  # of starting workers again where they died, in a row in which no trial ended
 
 
 class Run:
@@ -200,26 +203,48 @@ class Run:
         from .sweeper import WorkerTask
 
         task = WorkerTask(self.task, self.context, self.master, study.name, self.app_path, study.stops())
-        for _ in range(_ROUNDS):
-            left = [r for r in study.records() if not r.finished]
-            open_points = study.unstarted() + len(left)
+        idle, ended = 0, -1
+        while idle < _ROUNDS:
+            records = study.records()
+            finished = sum(r.finished for r in records)
+            open_points = study.unstarted() + len(records) - finished
             if not open_points:
                 return
+            idle, ended = (idle + 1 if finished == ended else 0), finished
             # Each round has a launcher of its own: some keep state of their jobs.
             launcher = Plugins.instance().instantiate_launcher(self.context, task, self.master)
-            count = min(self._workers(launcher), open_points)
-            names = _fresh(folder / "workers", count)
-            overrides = [
-                [f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(f'workers/{n}')}"] for n in names
-            ]
-            with Board(study, self.metrics, live=self._launcher() != "basic"):
-                returns = launcher.launch(overrides, initial_job_idx=0)
-            for done in returns:
-                with contextlib.suppress(SweepInterrupted):
+            for done in self._launched(launcher, study, folder, open_points):
+                try:
                     _ = done.return_value  # raises what the job raised
-            if study.stops() and any(_was_stopped(done) for done in returns):
-                raise SweepInterrupted(f"sweep {study.name} was told to stop.")
+                except SweepInterrupted as stopped:
+                    if stopped.whole:
+                        raise SweepInterrupted(f"sweep {study.name} was told to stop.") from stopped
         raise SweepError(f"workers of sweep {study.name} keep dying; see {folder / 'workers'}.")
+
+    def _launched(self, launcher: Launcher, study: Study, folder: Path, open_points: int) -> Sequence[JobReturn]:
+        """Run workers until they end; nothing where the launcher itself fails, as some do when a worker dies.
+
+        Raises:
+            SweepInterrupted: a signal came.
+            SweepError, OSError: what another try would not help.
+        """
+        names = _fresh(folder / "workers", min(self._workers(launcher), open_points))
+        overrides = [
+            [f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(f'workers/{n}')}"] for n in names
+        ]
+        board = Board(study, self.metrics, live=self._launcher() != "basic")
+        returns: Sequence[JobReturn] = ()
+        with signals_order(study.stop) as received:
+            try:
+                with board:
+                    returns = launcher.launch(overrides, initial_job_idx=0)
+            except (SweepError, OSError):
+                raise
+            except Exception as error:
+                log.warning("hydra/launcher=%s failed, workers start anew: %s", self._launcher(), error)
+        if received:
+            raise SweepInterrupted("stopped; what ran is waiting with its checkpoints.")
+        return returns
 
     def _launcher(self) -> str:
         return str(self.master.hydra.runtime.choices.get("hydra/launcher"))
@@ -289,10 +314,6 @@ def _failures(name: str, failed: Sequence[TrialRecord], total: int) -> str:
 
 def _again(name: str) -> str:
     return shlex.join(["tinyrm", "sweep", "resume", name])
-
-
-def _was_stopped(done: Any) -> bool:
-    return isinstance(getattr(done, "_return_value", None), SweepInterrupted)
 
 
 def _program() -> str:

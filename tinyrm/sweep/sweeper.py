@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from .config import LocalLauncherConfig, PullSweeperConfig, SweepConfig
+from .leases import Host
 
 if TYPE_CHECKING:
     from .outcome import TrialRecord
@@ -80,6 +82,8 @@ class LocalLauncher(Launcher):
         from .devices import slots
         from .local import job_configs, launch
 
+        if isinstance(self.task, WorkerTask):
+            self.task.host = Host(launcher=os.getpid())
         jobs = job_configs(self.context, self.config, job_overrides, initial_job_idx)
         return launch(jobs, slots(*self._share), self.context, self.task, self._grace_s)
 
@@ -94,6 +98,7 @@ class WorkerTask:
         name: of the sweep.
         app: dotted path of the application's :class:`App`.
         stops: how often the sweep had been told to stop by now: a worker that starts later hears of the next one.
+        host: where it runs: here, until it is pickled for another process.
     """
 
     def __init__(
@@ -101,6 +106,10 @@ class WorkerTask:
     ) -> None:
         self.task, self.context, self.master, self.name, self.app = task, context, master, name, app
         self.stops = stops
+        self.host = Host(here=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "host": replace(self.host, here=False)}
 
     def __call__(self, config: DictConfig) -> int:
         """Work until nothing is left; give how many trials were finished."""
@@ -118,7 +127,8 @@ class WorkerTask:
         study = Study(storage, self.name, settings.storage_patience_s)
         identity = WorkerId.here(os.environ.get(VISIBLE, "cpu") or "cpu")
         composer = Composer(self.context, self.master)
-        finished = Worker(self.task, study, composer, settings, load_app(self.app), identity, self.stops).run()
+        app = load_app(self.app)
+        finished = Worker(self.task, study, composer, settings, app, identity, self.stops, self.host).run()
         finish_if_last(study)
         return finished
 

@@ -17,12 +17,14 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from .claims import Claim
 from .config import SweepConfig
 from .errors import End, StorageUnavailableError, TrialEnded
 from .interrupts import raise_soon
+from .leases import Host
+from .memory import Memory
 from .outcome import Outcome
 from .progress import Progress
 from .study import Study
@@ -44,13 +46,28 @@ class Watch:
         settings: the sweep's.
         stops: how often the sweep had been told to stop when this worker began.
         hang: where to write at which line the trial hung, if it does.
+        memory, host: of the worker.
+
+    Attributes:
+        told_to_stop: whether the sweep was, and with it this worker.
     """
 
     def __init__(
-        self, study: Study, claim: Claim, progress: Progress, settings: SweepConfig, stops: int, hang: Path
+        self,
+        study: Study,
+        claim: Claim,
+        progress: Progress,
+        settings: SweepConfig,
+        stops: int,
+        *,
+        hang: Path,
+        memory: Memory,
+        host: Host,
     ) -> None:
         self._study, self._claim, self._progress = study, claim, progress
         self._settings, self._stops, self._hang = settings, stops, hang
+        self._memory, self._host = memory, host
+        self.told_to_stop = False
         self._began = time.monotonic()
         self._done = threading.Event()
         self._guard = threading.Lock()  # held while a signal is sent, so that none arrives after the trial
@@ -109,10 +126,8 @@ class Watch:
         limit = self._settings.trial_timeout_min
         if limit is not None and time.monotonic() - self._began > 60 * limit:
             return TrialEnded(End.TIMED_OUT, f"ran longer than sweep.trial_timeout_min={limit:g}")
-        memory, most = _resident_gb(), self._settings.trial_memory_gb
-        if most is not None and memory > most:
-            return TrialEnded(End.OUT_OF_MEMORY, f"took {memory:.1f} GB; sweep.trial_memory_gb={most:g}")
-        return None
+        excess = self._memory.excess()
+        return None if excess is None else TrialEnded(End.OUT_OF_MEMORY, excess)
 
     def _beat(self) -> TrialEnded | None:
         try:
@@ -130,16 +145,16 @@ class Watch:
             return TrialEnded(None, "its lease ran out and another worker has taken it over")
         if orders.stop_trial:
             return TrialEnded(End.STOPPED, "stopped by hand")
-        if orders.stop_sweep:
+        if orders.stop_sweep and not self.told_to_stop:
             self._ask_to_stop()
         return None
 
     def _ask_to_stop(self) -> None:
-        """As Ctrl-C would: the task may write a checkpoint first."""
+        """As Ctrl-C would, once: the task may write a checkpoint first, and its lease is kept as long as that takes."""
         with self._guard:
             if not self._done.is_set():
+                self.told_to_stop = True
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        self._done.wait(self._settings.lease_s)
 
     def _end(self, ending: TrialEnded) -> None:
         self._progress.ending = ending
@@ -154,15 +169,20 @@ class Watch:
                 outcome = Outcome(ending.end, message=str(ending), devices=self._claim.worker.devices)
                 outcome.seconds = round(time.monotonic() - self._began, 3)
                 self._study.finish(self._claim, outcome)
-            sys.stderr.write(f"trial {self._claim.number} {ending}; it could not be interrupted, so its worker ends.\n")
-            sys.stderr.flush()
-        os._exit(RESTART)
+        leave(f"trial {self._claim.number} {ending}; it could not be interrupted, so {self._what_ends()}.")
+
+    def _what_ends(self) -> str:
+        if not self._host.here:
+            return "its worker ends"
+        return (
+            f"the sweep's own process ends with it. Go on with: tinyrm sweep resume {self._study.name} "
+            "(hydra/launcher=local runs trials in processes that are replaced)"
+        )
 
 
-def _resident_gb() -> float:
-    """Resident memory of this process, in GB; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+def leave(message: str) -> NoReturn:
+    """End this process, whatever still runs in it; its launcher, where it has one that does so, starts another."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+    os._exit(RESTART)

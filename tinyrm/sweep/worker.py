@@ -28,13 +28,14 @@ from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, 
 from .folders import TrialFolder
 from .interrupts import held, raise_soon
 from .job import run_as_job
-from .leases import WorkerId
+from .leases import Host, WorkerId
+from .memory import Memory
 from .outcome import Outcome, Result
 from .progress import Progress
 from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
 from .shared import is_full
 from .study import Study
-from .watch import Watch
+from .watch import Watch, leave
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Worker:
         app: what the application knows.
         identity: this process.
         stops: how often the sweep had been told to stop when its workers were started; None: until now.
+        host: where it runs.
     """
 
     task: TaskFunction
@@ -62,11 +64,13 @@ class Worker:
     app: App
     identity: WorkerId
     stops: int | None = None
+    host: Host = field(default_factory=Host)
     header: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.header = self.study.header()
         self._signals = _StopSignals()
+        self._memory = Memory(self.settings.trial_memory_gb, self.host)
         self._stops = self.study.stops() if self.stops is None else self.stops
 
     def run(self) -> int:
@@ -76,6 +80,10 @@ class Worker:
             SweepInterrupted: told to stop, by a signal or through the storage.
             StorageUnavailableError: the storage, or the disk under the trials, is gone or full.
         """
+        if self.host.here and self.settings.trial_timeout_min is not None:
+            log.info(
+                "A trial that hangs in C beyond its time ends this process, and the sweep: see hydra/launcher=local."
+            )
         finished = 0
         with self._signals:
             while True:
@@ -96,7 +104,7 @@ class Worker:
                 except KeyboardInterrupt as stopped:
                     if isinstance(claim, Claim):
                         self._release(claim)
-                    raise SweepInterrupted("stopped between two trials.") from stopped
+                    raise SweepInterrupted("stopped between two trials.", whole=self.host.here) from stopped
                 if claim is None:
                     return finished
                 finished += self._attempt(claim)
@@ -114,13 +122,18 @@ class Worker:
             return False
         except (KeyboardInterrupt, SweepInterrupted) as stopped:
             self._release(claim)
-            raise SweepInterrupted(f"stopped in trial {claim.number}, which waits with its checkpoint.") from stopped
+            whole = stopped.whole if isinstance(stopped, SweepInterrupted) else self.host.here
+            message = f"stopped in trial {claim.number}, which waits with its checkpoint."
+            raise SweepInterrupted(message, whole=whole) from stopped
         except StorageUnavailableError:
             self._release(claim)
             raise
         if not told:
             log.warning("Trial %s has been taken over by another worker; its result counts.", claim.number)
-        gc.collect() if outcome.end == End.OUT_OF_MEMORY else None
+        if outcome.end == End.OUT_OF_MEMORY:
+            gc.collect()
+            if self._memory.is_spoilt():
+                leave(f"trial {claim.number} has left memory behind that its worker cannot free, so its worker ends.")
         return told
 
     def _tell(self, claim: Claim, folder: TrialFolder, outcome: Outcome) -> bool:
@@ -206,7 +219,11 @@ class Worker:
             pruning=self.settings.pruner != "none",
             metric=next(iter(self.header["metrics"])),
         )
-        watch = Watch(self.study, claim, progress, self.settings, self._stops, folder.hang(claim.attempt))
+        hang = folder.hang(claim.attempt)
+        watch = Watch(
+            *(self.study, claim, progress, self.settings, self._stops), hang=hang, memory=self._memory, host=self.host
+        )
+        self._memory.begin()
         try:
             with running(progress), watch:
                 returned = run_as_job(self.task, config, bare, folder.path, claim.number, self.composer.context)
@@ -214,15 +231,18 @@ class Worker:
             raise
         except BaseException as error:
             if self._signals.came:
-                raise SweepInterrupted("stopped by a signal.") from error
+                raise self._stopped(watch) from error
             if isinstance(error, SystemExit):
                 raise RuntimeError(f"the task ended its process: exit code {error.code}") from error
             raise
         finally:
             watch.close()
         if self._signals.came:
-            raise SweepInterrupted("stopped by a signal.")
+            raise self._stopped(watch)
         return returned
+
+    def _stopped(self, watch: Watch) -> SweepInterrupted:
+        return SweepInterrupted("stopped by a signal.", whole=watch.told_to_stop or self.host.here)
 
     def _search(self, claim: Claim) -> optuna.Study:
         """The study as Optuna sees it, with the sampler and the pruner of a trial."""

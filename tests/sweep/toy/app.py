@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from tinyrm.sweep import Result, SweepError, current_progress, register
 register()
 STEP_S = 0.05
 HOLD_AT = 4
+LEAK: list[bytearray] = []  # outlives its trial
 
 
 def note(config: Any, what: str) -> None:
@@ -37,6 +39,11 @@ def main(config: Any) -> Result:
     checkpoint = folder / "checkpoint"
     done, work = map(int, checkpoint.read_text().split()[:2]) if checkpoint.exists() else (0, 0)
     note(config, f"begin {number} {done} {os.environ.get('CUDA_VISIBLE_DEVICES') or '-'} {os.getpid()}")
+    mapped = None
+    if config.maps:
+        with Path(config.maps).open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            sum(mapped[::4096])  # every page
     fail(config)
     for step in range(done, steps):
         while step == HOLD_AT and config.hold and Path(config.hold).exists():
@@ -78,8 +85,8 @@ def fail(config: Any) -> None:
         ctypes.CDLL(None).pthread_mutex_lock(lock)
     if config.mode == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if config.mode == "memory":
-        hoard = []
+    if config.mode in ("memory", "leak"):
+        hoard = LEAK if config.mode == "leak" else []
         while True:
             hoard.append(bytearray(b"x") * 50_000_000)
             time.sleep(0.02)
