@@ -34,6 +34,7 @@ class TinyRMApp(App):
     """What the sweep engine may ask of this application."""
 
     metrics = {"dev_accuracy": "maximize"}  # noqa: RUF012 (as its base: not to be changed)
+    preload = ("tinyrm.experiment",)
 
     def __init__(self) -> None:
         self._last: tuple[DictConfig, TinyRMConfig] | None = None

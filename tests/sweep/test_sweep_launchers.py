@@ -80,3 +80,61 @@ class TestEveryLauncher:
         assert "trial 1 failed: RuntimeError: this trial raises" in output
         assert "trial 2 nonfinite: FloatingPointError: the loss became NaN" in output
         assert [r["state"] for r in trials(toy.folder / "multirun" / "s")] == ["complete", "failed", "nonfinite"]
+
+
+EARLY_APP = """
+import time
+from pathlib import Path
+from tinyrm.sweep import App
+
+NOTES = Path(__file__).with_name("imports.txt")
+
+class Early(App):
+    preload = ("imported_early", "there_is_none")
+
+    def check(self, config):
+        until = time.monotonic() + 30
+        while not NOTES.exists() or len(NOTES.read_text().split()) < 2:
+            assert time.monotonic() < until, "workers do not import before the checks have ended"
+            time.sleep(0.05)
+        if config.x == 13:
+            raise ValueError("x=13 brings bad luck")
+"""
+IMPORTED_EARLY = """
+import os
+from pathlib import Path
+
+with Path(__file__).with_name("imports.txt").open("a") as notes:
+    notes.write(f"{os.getpid()}\\n")
+"""
+
+
+class TestEarlyStart:
+    def run(self, toy: Any, *overrides: str) -> tuple[int, str, set[str]]:
+        (toy.folder / "early_app.py").write_text(EARLY_APP)
+        (toy.folder / "imported_early.py").write_text(IMPORTED_EARLY)
+        settings = ["hydra.sweeper.settings.workers=2", "hydra.sweeper.app=early_app.Early"]
+        code, output = toy.run("hydra/launcher=local", *settings, *overrides)
+        return code, output, set((toy.folder / "imports.txt").read_text().split())
+
+    def test_workers_import_while_points_are_checked_and_then_run_them(self, toy: Any) -> None:
+        code, output, pids = self.run(toy, NAMED, "x=1,2,3,4")
+        assert code == 0, output
+        assert len(pids) == 2
+        lines = [line.split() for line in toy.notes.read_text().splitlines()]
+        assert {line[4] for line in lines if line[0] == "begin"} <= pids
+        assert toy.noted("end") == Counter(range(4))
+        logs = [p.read_text() for p in (toy.folder / "multirun" / "s" / "workers").glob("*/output.log")]
+        assert len(logs) == 2
+
+    def test_none_is_left_where_a_check_fails(self, toy: Any) -> None:
+        code, output, pids = self.run(toy, "x=1,13")
+        assert code == 2 and "x=13 brings bad luck" in output
+        assert len(pids) == 2
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+    def test_no_more_are_started_than_there_are_points(self, toy: Any) -> None:
+        (toy.folder / "imports.txt").write_text("0 ")  # the second that the checks wait for
+        code, output, pids = self.run(toy, "x=3")
+        assert code == 0, output
+        assert len(pids - {"0"}) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.utils import get_object
@@ -19,9 +19,11 @@ class App:
 
     Attributes:
         metrics: by which a sweep goes where `sweep.metrics` is empty: name -> maximize | minimize.
+        preload: modules that every trial needs and that take long to import: workers do so while points are checked.
     """
 
     metrics: Mapping[str, str] = {"value": "maximize"}
+    preload: Sequence[str] = ()
 
     def check(self, config: DictConfig) -> None:
         """Raise where a trial with this config could not run. Called for every point before anything runs.

@@ -10,8 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -28,6 +26,7 @@ from omegaconf import DictConfig, open_dict
 
 from .devices import Slot
 from .errors import SweepInterrupted
+from .processes import EarlyProcesses, Process, hand, spawn
 
 log = logging.getLogger(__name__)
 
@@ -47,30 +46,19 @@ class _Seat:
     log: Path
     result: Path
     ready: Path
-    process: subprocess.Popen[bytes] | None = None
+    early: EarlyProcesses | None = None
+    process: Process | None = None
     failed_starts: int = 0
     done: JobReturn | None = None
     deaths: list[str] = field(default_factory=list)
 
     def start(self) -> None:
         self.ready.unlink(missing_ok=True)
-        with self._output() as output, tempfile.TemporaryFile() as payload:  # without a name: nobody else can write it
-            payload.write(self.payload)
-            payload.seek(0)
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", __package__ + ".local_job"],
-                stdin=payload,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.slot.environment(), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-                start_new_session=True,  # Ctrl-C reaches the launcher alone, which asks each job to stop
-            )
-
-    def _output(self) -> IO[bytes]:
-        try:
-            return self.log.open("ab")
-        except OSError:  # a full disk: the job itself says so
-            return Path(os.devnull).open("ab")
+        self.process = self.early.take(self.slot) if self.early is not None else None
+        if self.process is None:
+            with _output(self.log) as output:
+                self.process = spawn(self.slot, output)
+        hand(self.process, self.payload)
 
     def tail(self) -> str:
         """The end of what it wrote."""
@@ -80,12 +68,20 @@ class _Seat:
             return ""
 
 
+def _output(log: Path) -> IO[bytes]:
+    try:
+        return log.open("ab")
+    except OSError:  # a full disk: the job itself says so
+        return Path(os.devnull).open("ab")
+
+
 def launch(
     jobs: Sequence[tuple[DictConfig, Path]],
     slots: Sequence[Slot],
     context: HydraContext,
     task: TaskFunction,
     grace_s: float,
+    early: EarlyProcesses | None = None,
 ) -> list[JobReturn]:
     """Run each job, at most one a slot at a time, and wait for all.
 
@@ -94,6 +90,7 @@ def launch(
         slots: what processes get.
         context, task: Hydra's.
         grace_s: on Ctrl-C, how long jobs may take to stop by themselves.
+        early: processes to take first; what is left of them is ended.
 
     Raises:
         SweepInterrupted: Ctrl-C, SIGTERM or SIGHUP; no process is left.
@@ -103,10 +100,11 @@ def launch(
             _Seat(
                 number,
                 slots[number % len(slots)],
-                cloudpickle.dumps((Path(scratch) / f"{number}", config, context, task, Singleton.get_state())),
+                cloudpickle.dumps((Path(scratch) / f"{number}", logfile, config, context, task, Singleton.get_state())),
                 logfile,
                 Path(scratch) / f"{number}.result",
                 Path(scratch) / f"{number}.ready",
+                early,
             )
             for number, (config, logfile) in enumerate(jobs)
         ]
@@ -127,6 +125,9 @@ def launch(
         except BaseException:
             _stop(active, 0, received)
             raise
+        finally:
+            if early is not None:
+                early.close()
     return [seat.done or JobReturn() for seat in seats]
 
 
@@ -207,7 +208,8 @@ def job_configs(
 
 def run_here(payload: bytes) -> int:
     """What a started process does: run the job it was handed."""
-    stem, config, context, task, state = cloudpickle.loads(payload)
+    stem, logfile, config, context, task, state = cloudpickle.loads(payload)
+    _write_to(logfile)
     setup_globals()
     Singleton.set_state(state)
     stem.with_suffix(".ready").touch()
@@ -220,6 +222,13 @@ def run_here(payload: bytes) -> int:
         traceback.print_exc()
         return _BROKEN
     return 0
+
+
+def _write_to(log: Path) -> None:
+    """Let all this process says go to `log`: one that was started early had none yet."""
+    with _output(log) as output:
+        for stream in (1, 2):
+            os.dup2(output.fileno(), stream)
 
 
 def _run(task: TaskFunction, config: DictConfig, context: HydraContext) -> JobReturn:

@@ -68,9 +68,17 @@ class Run:
         self.settings, self.app_path, self.app = settings, app, load_app(app)
         self.params = {**settings.params, **(params or {})}
         self.metrics = dict(settings.metrics or self.app.metrics)
+        self._early: Any = None  # a launcher whose processes have been started
 
     def sweep(self, arguments: Sequence[str]) -> list[TrialRecord]:
         """Check, plan, run, report."""
+        try:
+            return self._sweep(arguments)
+        finally:
+            if self._early is not None:
+                self._early.close()
+
+    def _sweep(self, arguments: Sequence[str]) -> list[TrialRecord]:
         question = self._question(arguments)
         if self.settings.dry_run:
             print_line(_dry(question))
@@ -122,6 +130,7 @@ class Run:
             wrong.append(f"sweep.sampler={sampler} needs sweep.n_trials: how many trials in all.")
         if wrong:
             raise SweepError(wrong)
+        self._start_early(space.size if sampler == GRID else settings.n_trials or 1)
         composer = Composer(self.context, self.master)
         points = list(space.grid()) if sampler == GRID else sample(space, settings.check_points, settings.seed)
         digests = check_points(points, space, fixed, composer, self.app)
@@ -141,6 +150,17 @@ class Run:
             on_change=settings.on_change,
             retry_failed=settings.retry_failed,
         )
+
+    def _start_early(self, points: int) -> None:
+        """Let workers import what they need meanwhile, where the launcher can."""
+        if self.app.preload and not self.settings.dry_run:
+            launcher = self._new_launcher(self.task)
+            if hasattr(launcher, "prepare"):
+                launcher.prepare(points, self.app.preload)
+                self._early = launcher
+
+    def _new_launcher(self, task: TaskFunction) -> Any:
+        return Plugins.instance().instantiate_launcher(self.context, task, self.master)
 
     def _meaning(self, space: Space, fixed: Sequence[str], composer: Composer) -> dict[str, Any]:
         """What of the config decides results and does not vary.
@@ -212,7 +232,8 @@ class Run:
                 return
             idle, ended = (idle + 1 if finished == ended else 0), finished
             # Each round has a launcher of its own: some keep state of their jobs.
-            launcher = Plugins.instance().instantiate_launcher(self.context, task, self.master)
+            launcher, self._early = self._early or self._new_launcher(task), None
+            launcher.setup(hydra_context=self.context, task_function=task, config=self.master)
             for done in self._launched(launcher, study, folder, open_points):
                 try:
                     _ = done.return_value  # raises what the job raised

@@ -25,6 +25,7 @@ from .leases import Host
 
 if TYPE_CHECKING:
     from .outcome import TrialRecord
+    from .processes import EarlyProcesses
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class LocalLauncher(Launcher):
     def __init__(self, workers: int | None, devices_per_trial: int, trials_per_device: int, grace_s: float) -> None:
         self._share = (workers, devices_per_trial, trials_per_device)
         self._grace_s = grace_s
+        self._early: EarlyProcesses | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`launch`."""
@@ -77,6 +79,18 @@ class LocalLauncher(Launcher):
 
         return len(slots(*self._share))
 
+    def prepare(self, count: int, modules: Sequence[str]) -> None:
+        """Start processes for up to `count` jobs now; they import `modules`, until :meth:`launch` or :meth:`close`."""
+        from .devices import slots
+        from .processes import EarlyProcesses
+
+        self._early = EarlyProcesses(slots(*self._share)[:count], modules)
+
+    def close(self) -> None:
+        """End what was prepared and not launched."""
+        if self._early is not None:
+            self._early.close()
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and wait for them."""
         from .devices import slots
@@ -85,7 +99,7 @@ class LocalLauncher(Launcher):
         if isinstance(self.task, WorkerTask):
             self.task.host = Host(launcher=os.getpid())
         jobs = job_configs(self.context, self.config, job_overrides, initial_job_idx)
-        return launch(jobs, slots(*self._share), self.context, self.task, self._grace_s)
+        return launch(jobs, slots(*self._share), self.context, self.task, self._grace_s, self._early)
 
 
 class WorkerTask:
