@@ -127,13 +127,13 @@ def _tell(meaning: TinyRMError | sweep.SweepError, verbose: bool, cause: BaseExc
     return meaning.exit_code
 
 
-def _run(config: TinyRMConfig, folder: Path, callbacks: Sequence[Any] = ()) -> ExperimentResult:
+def _run(config: TinyRMConfig, folder: Path, callbacks: Sequence[Any] = (), siblings: bool = False) -> ExperimentResult:
     # The heavy imports wait until a config has been composed: `--help` and a typo answer at once.
     from tinyrm.experiment import run
     from tinyrm.report.terminal import result_table
 
     try:
-        result = run(config, folder, callbacks=callbacks, siblings=sweep.in_trial())
+        result = run(config, folder, callbacks=callbacks, siblings=siblings or sweep.in_trial())
     except Interrupted as error:
         hint = "" if sweep.in_trial() else f" Continue with: tinyrm resume {folder}"
         raise Interrupted(f"{error}{hint}") from error
@@ -165,7 +165,8 @@ def _resume(options: argparse.Namespace) -> None:
         raise ConfigError(f"{options.run} is complete already; its numbers are in {options.run / 'metrics.json'}.")
     logging.getLogger().addHandler(logging.FileHandler(options.run / "run.log"))
     merged = OmegaConf.merge(OmegaConf.structured(TinyRMConfig), record["config"])
-    _run(to_config(merged), options.run)  # type: ignore[arg-type]
+    # As a trial of a sweep went on: what its siblings shared decides how numbers are rounded.
+    _run(to_config(merged), options.run, siblings=bool(record.get("siblings")))  # type: ignore[arg-type]
 
 
 def _sweep(options: argparse.Namespace) -> None:

@@ -160,7 +160,7 @@ def run(
     clock = _Clock()
     with clock.phase("prepare"):
         prepared = prepare(config)
-    record = _new_record(prepared, folder)
+    record = _new_record(prepared, folder) | {"siblings": siblings}
     try:
         with _threads(config.trainer.threads):
             result = _run(prepared, folder, record, clock, callbacks, siblings)

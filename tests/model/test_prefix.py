@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tinyrm.model import PrefixStore, RewardNet, merged_net
-from tinyrm.model.prefix import prefix_keys
+from tinyrm.model.prefix import operations_per_byte, prefix_keys
 from tinyrm.model.rowstore import DATA
 
 FAMILIES = ("bert", "roberta", "modernbert")
@@ -200,11 +200,12 @@ def test_what_is_stored_of_a_row_does_not_depend_on_the_others(
         assert torch.equal(one["hidden"], other["hidden"])
 
 
-def test_operations_for_a_byte(tmp_path: Path, make_net: NetMaker) -> None:
+def test_operations_for_a_byte(make_net: NetMaker) -> None:
     weights = 4 * 32 * 32 + 2 * 32 * 48  # of a layer of the small BERT
     for freeze in (1, 3):
-        store = open_store(tmp_path, make_net("bert", freeze=freeze))
-        assert store.operations_per_byte() == 2 * freeze * weights / (32 * 4)
+        net = make_net("bert", freeze=freeze)
+        assert operations_per_byte(net, "32") == 2 * freeze * weights / (32 * 4)
+        assert operations_per_byte(net, "bf16") == 2 * operations_per_byte(net, "32")
 
 
 def test_where_it_is_possible(make_net: NetMaker) -> None:

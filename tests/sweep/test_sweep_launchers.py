@@ -138,3 +138,9 @@ class TestEarlyStart:
         code, output, pids = self.run(toy, "x=3")
         assert code == 0, output
         assert len(pids - {"0"}) == 1
+
+    def test_a_jobs_own_environment_comes_before_its_imports(self, toy: Any) -> None:
+        (toy.folder / "imports.txt").write_text("0 0 ")
+        code, output, pids = self.run(toy, "x=3", "+hydra.job.env_set.OMP_NUM_THREADS=1")
+        assert code == 0, output
+        assert pids == {"0"}

@@ -79,11 +79,13 @@ def test_a_short_training_ends_as_the_plain_one(family: str, objective: str, ord
     assert stored > 72 * 50 * 32 * 4  # train, dev and test pairs of some fifty tokens
 
 
-def test_what_the_cache_holds_decides_no_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["32", "bf16"])
+def test_what_the_cache_holds_decides_no_bit(dtype: str, tmp_path: Path) -> None:
     """Nothing stored before, all of it, the layer below, or other rows: the same weights."""
 
     def weights(name: str, cache: str, *more: str) -> dict[str, torch.Tensor]:
-        result = run(small("speed.prefix=on", f"data.cache_dir={tmp_path / cache}", *more), tmp_path / name)
+        asked = ["speed.prefix=on", f"speed.prefix_dtype={dtype}", f"data.cache_dir={tmp_path / cache}", *more]
+        result = run(small(*asked), tmp_path / name)
         return load_file(result.folder / "checkpoints" / "best.safetensors")
 
     first = weights("first", "one")
@@ -158,6 +160,27 @@ def test_when_it_is_stored(
         caplog.clear()
         assert frozen.fill(net, reads(net, times), precision="32-true", context=context) is not None
         assert "Storing" not in caplog.text  # all there
+
+
+def test_what_is_too_large_is_not_even_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    net = made()
+
+    def never() -> Any:
+        raise AssertionError("rows were made")
+
+    frozen = FrozenStore(SpeedConfig(prefix="on", prefix_gb=1e-6), tmp_path, True)
+    found = frozen.fill(net, FrozenReads(never, 48, 96), precision="32-true", context=torch.no_grad)
+    assert found is None
+    assert "would take 0.0 MB, speed.prefix_gb=1e-06: not stored" in caplog.text
+
+
+def test_on_says_where_it_cannot_be(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    net = made()
+    net.whole = True
+    frozen = FrozenStore(SpeedConfig(prefix="on"), tmp_path)
+    assert frozen.fill(net, reads(net, 9), precision="32-true", context=torch.no_grad) is None
+    assert "speed.prefix=on: this model is only run whole" in caplog.text
 
 
 def test_without_a_frozen_layer_there_is_nothing_to_store(tmp_path: Path) -> None:

@@ -160,8 +160,9 @@ class SpeedConfig:
 
     dora: str = "fast"  # fast: weight norms by the low-rank identity | peft: PEFT's own, which make the weight anew
     last_layer: str = "read"  # read: one position a row, the one that the head reads | whole
-    # Store the output of the frozen layers. auto: where a run (or the sweep it belongs to) reads it more than once and
-    # it fits | on: wherever it fits | off
+    # Store the output of the frozen layers (BERT, RoBERTa, ModernBERT; one device a run). auto: where a run (or the
+    # sweep it belongs to) reads it more than once, it fits, and computing takes longer than reading | on: wherever it
+    # fits | off
     prefix: str = "auto"
     prefix_gb: float = 8.0  # most that the store under data.cache_dir may take; what was used longest ago goes first
     prefix_dtype: str = "32"  # 32: exact | bf16: half the size, hidden states rounded to 8 bits of mantissa

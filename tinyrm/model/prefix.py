@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -37,8 +38,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {"32": np.dtype(np.float32), "bf16": np.dtyp
 @dataclass(frozen=True)
 class _Row:
     digest: bytes
-    ids: NDArray[np.int64]
-    types: NDArray[np.int64] | None
+    ids: NDArray[np.int32]
+    types: NDArray[np.int8] | None
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,12 @@ class PrefixStore:
         missing = [row for row in rows.values() if row.digest not in self._stores[-1]]
         missing.sort(key=lambda row: -len(row.ids))
         lacking = sum(len(row.ids) for row in missing)
-        size = lacking * self._stores[-1].width * self._dtype.itemsize
-        return Needed(sum(len(row.ids) for row in rows.values()) - lacking, lacking, size, tuple(missing))
+        stored = sum(len(row.ids) for row in rows.values()) - lacking
+        return Needed(stored, lacking, self.size(lacking), tuple(missing))
 
-    def operations_per_byte(self) -> float:
-        """Of computing a token's hidden state over reading it: what a store has to offer, whatever the machine does."""
-        net = self.net
-        layers = net.family.layers_of(net.base_model)[: net.freeze]
-        weights = sum(p.numel() for layer in layers for p in layer.parameters() if p.ndim == 2)
-        return 2 * weights / (self._stores[-1].width * self._dtype.itemsize)
+    def size(self, tokens: int) -> int:
+        """Bytes that so many tokens take."""
+        return tokens * bytes_of_a_token(self.net, self._dtype)
 
     def fill(self, needed: Needed, *, progress: bool = False, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Compute and store what is missing; whether all of it is there now. What is there when it stops stays.
@@ -117,7 +115,9 @@ class PrefixStore:
         """
         own = self._stores[-1]
         try:
-            with own.locked():
+            with own.locked(stopped) as got:
+                if not got:
+                    return False
                 own.refresh()  # another process may have done it while we waited
                 missing = [row for row in needed.rows if row.digest not in own]
                 if not missing:
@@ -134,7 +134,7 @@ class PrefixStore:
         except (OSError, StorageError) as error:  # NoRoomError among them
             log.warning("The frozen layers' output is not stored (%s): they are computed each time.", error)
             return False
-        return True
+        return all(row.digest in own for row in needed.rows)
 
     def attach(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch with stored hidden states in place of tokens, in every forward pass whose rows are all there."""
@@ -174,7 +174,8 @@ class PrefixStore:
             mask[line, : len(row.ids)] = 1
         given: dict[str, Tensor] = {"attention_mask": mask}
         start = 0
-        for depth in range(len(self._stores) - 1, 0, -1):
+        exact = self._dtype == np.float32  # from what is rounded one would come to other numbers than from the tokens
+        for depth in range(len(self._stores) - 1, 0, -1) if exact else ():
             known = self._stored(self._stores[depth - 1], rows, longest)
             if known is not None:
                 given["hidden"], start = known, depth
@@ -183,11 +184,24 @@ class PrefixStore:
             given |= _padded(rows, longest)
         with torch.no_grad(), self._context():
             hidden = net.prefix({name: value.to(device) for name, value in given.items()}, start)
-        if self._dtype == np.float32:
-            exact: NDArray[Any] = hidden.float().cpu().numpy()
-            return exact
+        if exact:
+            values: NDArray[Any] = hidden.float().cpu().numpy()
+            return values
         rounded: NDArray[Any] = hidden.to(torch.bfloat16).cpu().view(torch.uint16).numpy()
         return rounded
+
+
+def bytes_of_a_token(net: RewardNet, dtype: np.dtype[Any] | str) -> int:
+    """What the hidden state of a token takes in a store of this dtype ('32', 'bf16')."""
+    kind = _DTYPES[dtype] if isinstance(dtype, str) else dtype
+    return int(net.base_model.config.hidden_size) * kind.itemsize
+
+
+def operations_per_byte(net: RewardNet, dtype: str) -> float:
+    """Of computing a token's hidden state over reading it: what a store has to offer, whatever the machine does."""
+    layers = net.family.layers_of(net.base_model)[: net.freeze]
+    weights = sum(p.numel() for layer in layers for p in layer.parameters() if p.ndim == 2)
+    return 2 * weights / bytes_of_a_token(net, dtype)
 
 
 def prefix_keys(net: RewardNet, precision: str, dtype: str) -> list[str]:
@@ -196,7 +210,8 @@ def prefix_keys(net: RewardNet, precision: str, dtype: str) -> list[str]:
     config = {k: v for k, v in model.config.to_dict().items() if k not in _NAMES}
     device = next(net.parameters()).device.type
     digest = hashlib.blake2b(digest_size=16)
-    how = (precision, dtype, device, model.config._attn_implementation, torch.__version__)
+    versions = (torch.__version__, transformers.__version__)
+    how = (precision, dtype, device, model.config._attn_implementation, *versions)
     digest.update(repr((_FORMAT, sorted(config.items(), key=str), how)).encode())
     for module in net.family.embeddings_of(model):
         _feed(digest, module)
@@ -221,8 +236,8 @@ def _rows(rows: dict[str, Tensor]) -> Iterator[_Row]:
     ids, lengths = rows["input_ids"].numpy(), rows["attention_mask"].sum(dim=1).tolist()
     types = rows["token_type_ids"].numpy() if "token_type_ids" in rows else None
     for line, length in enumerate(lengths):
-        own = ids[line, :length]
-        kind = None if types is None else types[line, :length]
+        own = ids[line, :length].astype(np.int32)  # a copy: a view would keep the whole batch
+        kind = None if types is None else types[line, :length].astype(np.int8)
         digest = hashlib.blake2b(own.tobytes(), digest_size=16, person=b"" if kind is None else b"types")
         if kind is not None:
             digest.update(kind.tobytes())

@@ -1,13 +1,17 @@
-"""Arrays by content on disk, memory-mapped, shared by processes and bounded in size.
+"""Arrays by content on disk, shared by processes and bounded in size.
 
 A store is a folder of segments, each written once by one process: `NAME.data` with the rows one after the other, and
 `NAME.index` (safetensors) with their digests, places and checksums, which appears last and makes the segment count.
 A row that is missing, damaged or gone is one that must be computed again: nothing here can make a result wrong.
+
+Rows are read from the page cache straight into the batch, as from a memory map, but by calls that fail with an error:
+a map of a file that is gone (on NFS) or whose disk fails ends the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -15,7 +19,7 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +36,6 @@ log = logging.getLogger(__name__)
 DIGEST_BYTES = 16
 DATA, INDEX = ".data", ".index"
 _POLL_S = 0.1
-_ABANDONED_S = 24 * 3600  # data without an index that is older than this belongs to nobody
 
 
 class NoRoomError(OSError):
@@ -79,9 +82,9 @@ class RowStore:
     def __init__(self, root: Path, key: str, width: int, dtype: np.dtype[Any], limit: int) -> None:
         self.root, self.folder = root, root / key
         self.width, self.dtype, self.limit = width, dtype, limit
-        self._segments: dict[str, int] = {}
-        self._arrays: list[NDArray[Any]] = []
-        self._paths: list[Path] = []
+        self._known: set[str] = set()  # names of segments
+        self._segments: list[tuple[Path, IO[bytes]]] = []  # index, and data
+        self._used: set[int] = set()  # segments of which a row has been read
         self._places: dict[bytes, _Place] = {}
         self._trusted: set[bytes] = set()  # whose checksum was right when they were first read
         self.refresh()
@@ -98,45 +101,55 @@ class RowStore:
         place = self._places.get(digest)
         if place is None:
             return False
-        row = self._arrays[place.segment][place.start : place.start + place.length]
-        if digest not in self._trusted:
-            if zlib.crc32(row.tobytes()) != place.checksum:
-                self._drop(place.segment)
-                return False
-            self._trusted.add(digest)
-        into[: place.length] = row
+        index, data = self._segments[place.segment]
+        target = into[: place.length]
+        try:
+            offset = place.start * self.width * self.dtype.itemsize
+            whole = os.preadv(data.fileno(), [target.data], offset) == target.nbytes
+        except OSError as error:
+            log.warning("The store in %s cannot be read (%s): computed instead.", index, error)
+            self._forget(place.segment)
+            return False
+        if not whole or (digest not in self._trusted and zlib.crc32(target.data) != place.checksum):
+            log.warning("The store in %s is damaged: its rows are computed again.", index)
+            self._forget(place.segment)
+            _remove(index)
+            return False
+        self._trusted.add(digest)
+        if place.segment not in self._used:
+            self._used.add(place.segment)
+            with contextlib.suppress(OSError):  # another user's
+                os.utime(index)  # used last: goes last
         return True
 
     def refresh(self) -> None:
         """Take in what other processes have written since."""
         with contextlib.suppress(OSError):
             for index in sorted(self.folder.glob(f"*{INDEX}")):
-                if index.stem not in self._segments:
+                if index.stem not in self._known:
                     self._open(index)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from computing the same meanwhile. Asks now and then, so that signals come through.
+    def locked(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Keep other processes from computing the same meanwhile; what one that was killed has left is removed.
+
+        Args:
+            stopped: asked while another has the lock; the block is then given False, and no lock.
 
         Raises:
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(_POLL_S)
-            yield
-        finally:
-            os.close(handle)
+        with _lock(self.folder) as got:
+            while not got() and not stopped():
+                time.sleep(_POLL_S)
+            if got():
+                _remove_strays(self.folder)
+            yield got()
 
     @contextlib.contextmanager
     def adding(self, tokens: int) -> Iterator[Writer]:
-        """Write a segment; what was added whole stays, however the block ends.
+        """Write a segment, under the lock; what was added whole stays, however the block ends.
 
         Args:
             tokens: how many lines will be added at most; their room is taken at once.
@@ -168,6 +181,8 @@ class RowStore:
             return
         writer.data.flush()
         writer.data.truncate(sum(writer.lengths) * self.width * self.dtype.itemsize)
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, "the store has been cleared meanwhile", str(path))
         with atomic_path(path.with_suffix(INDEX)) as temporary:
             save_file(
                 {
@@ -180,41 +195,40 @@ class RowStore:
         self.refresh()
 
     def _open(self, index: Path) -> None:
-        """Take in a segment; one that is not whole is removed."""
-        data = index.with_suffix(DATA)
+        """Take in a segment; one that is not whole is removed, one that cannot be read is left alone."""
         try:
+            data = index.with_suffix(DATA).open("rb", buffering=0)
             found = load_file(index)
             digests, lengths, checksums = found["digests"], found["lengths"], found["checksums"]
-            total = int(lengths.sum())
-            whole = data.stat().st_size == total * self.width * self.dtype.itemsize and bool((lengths > 0).all())
+            size = os.fstat(data.fileno()).st_size
+            whole = size == int(lengths.sum()) * self.width * self.dtype.itemsize and bool((lengths > 0).all())
             if not whole or not len(digests) == len(lengths) == len(checksums) or digests.shape[1:] != (DIGEST_BYTES,):
                 raise ValueError("data and index do not belong together")
-            array = np.memmap(data, self.dtype, mode="r", shape=(total, self.width))
-            os.utime(index)  # used last: goes last
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except FileNotFoundError:  # removed by another process, or what one that was killed has left
+            return
+        except OSError as error:
+            log.warning("A part of the store in %s cannot be read (%s): computed instead.", self.folder, error)
+            return
+        except (ValueError, KeyError, SafetensorError) as error:
             log.warning("A part of the store in %s is damaged (%s): computed again.", self.folder, error)
             _remove(index)
             return
-        number = len(self._arrays)
-        self._segments[index.stem] = number
-        self._arrays.append(array)
-        self._paths.append(index)
+        number = len(self._segments)
+        self._known.add(index.stem)
+        self._segments.append((index, data))
         starts = np.cumsum(lengths) - lengths
         for row, digest in enumerate(digests):
             place = _Place(number, int(starts[row]), int(lengths[row]), int(checksums[row]))
             self._places.setdefault(digest.tobytes(), place)
 
-    def _drop(self, segment: int) -> None:
-        """Forget a segment that holds a damaged row, and remove it: it is computed again."""
-        log.warning("The store in %s is damaged: its rows are computed again.", self._paths[segment])
+    def _forget(self, segment: int) -> None:
         self._places = {d: p for d, p in self._places.items() if p.segment != segment}
-        _remove(self._paths[segment])
 
 
 def make_room(root: Path, size: int, limit: int) -> None:
     """Remove what was used longest ago until `size` bytes more fit the limit and the disk.
 
-    A process that has a removed segment open goes on reading it.
+    A process that has a removed segment open goes on reading it, where the file system lets it.
 
     Raises:
         NoRoomError: they do not fit, even alone; then nothing is removed.
@@ -222,13 +236,15 @@ def make_room(root: Path, size: int, limit: int) -> None:
     root.mkdir(parents=True, exist_ok=True)
     if size > limit:
         raise NoRoomError(f"{amount(size)} are more than the limit of {amount(limit)}")
-    if size > (room := shutil.disk_usage(root).free + usage(root)):
-        raise NoRoomError(f"{amount(size)} are needed, the disk has {amount(room)}")
-    for stray in (p for p in root.glob(f"*/*{DATA}") if not p.with_suffix(INDEX).exists()):
-        with contextlib.suppress(OSError):
-            if time.time() - stray.stat().st_mtime > _ABANDONED_S:
-                stray.unlink()
+    for folder in root.glob("*/"):
+        with contextlib.suppress(OSError), _lock(folder) as got:
+            if got():  # nobody writes there now
+                _remove_strays(folder)
     kept = sorted((_used(p), p) for p in root.glob(f"*/*{INDEX}"))
+    removable = sum(_size(p) + _size(p.with_suffix(DATA)) for _, p in kept)
+    room = removable + min(shutil.disk_usage(root).free, limit - usage(root))
+    if size > room:
+        raise NoRoomError(f"{amount(size)} are needed, {amount(room)} could be had")
     while kept and (usage(root) + size > limit or shutil.disk_usage(root).free < size):
         _remove(kept.pop(0)[1])
     room = min(shutil.disk_usage(root).free, limit - usage(root))
@@ -247,16 +263,49 @@ def clear(root: Path) -> int:
 
 def usage(root: Path) -> int:
     """Bytes that all stores below `root` take."""
-    total = 0
-    for path in root.glob("*/*"):
-        with contextlib.suppress(OSError):  # another process removes as well
-            total += path.stat().st_size
-    return total
+    return sum(_size(path) for path in root.glob("*/*"))
 
 
 def amount(size: int) -> str:
     """For people."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[Callable[[], bool]]:
+    """A function that tries to get the folder's lock, and says whether we have it; it is let go of at the end."""
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    held = False
+
+    def got() -> bool:
+        nonlocal held
+        with contextlib.suppress(BlockingIOError):
+            if not held:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+        return held
+
+    try:
+        yield got
+    finally:
+        os.close(handle)
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove data without an index or the other way round, which a killed process has left.
+
+    To be called under the folder's lock, which whoever writes there has.
+    """
+    for path in (*folder.glob(f"*{DATA}"), *folder.glob(f"*{INDEX}")):
+        if not path.with_suffix(INDEX if path.suffix == DATA else DATA).exists():
+            path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # another process removes as well
+        return 0
 
 
 def _used(index: Path) -> float:

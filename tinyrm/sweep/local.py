@@ -90,7 +90,7 @@ def launch(
         slots: what processes get.
         context, task: Hydra's.
         grace_s: on Ctrl-C, how long jobs may take to stop by themselves.
-        early: processes to take first; what is left of them is ended.
+        early: processes to take first; those that are not needed are ended.
 
     Raises:
         SweepInterrupted: Ctrl-C, SIGTERM or SIGHUP; no process is left.
@@ -118,6 +118,8 @@ def launch(
                 while waiting and len(active) < len(slots):
                     active.append(waiting.pop(0))
                     active[-1].start()
+                if early is not None:
+                    early.close()
                 active = [seat for seat in active if not _over(seat)]
                 time.sleep(_POLL_S)
         except SweepInterrupted:

@@ -153,7 +153,8 @@ class Run:
 
     def _start_early(self, points: int) -> None:
         """Let workers import what they need meanwhile, where the launcher can."""
-        if self.app.preload and not self.settings.dry_run:
+        # A job's own environment is set before it imports anything.
+        if self.app.preload and not self.settings.dry_run and not self.master.hydra.job.env_set:
             launcher = self._new_launcher(self.task)
             if hasattr(launcher, "prepare"):
                 launcher.prepare(points, self.app.preload)

@@ -90,6 +90,8 @@ def fit(
             raise ConfigError(f"{settings} cannot be had on this machine: {error}") from error
         if frozen is not None and config.devices == 1:
             data.prefix = _stored(module.net, data, trainer, frozen, stop)
+        elif frozen is not None and frozen.speed.prefix == "on":
+            log.warning("speed.prefix=on: with trainer.devices=%s training stores nothing.", config.devices)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         except ProcessRaisedException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -14,11 +15,12 @@ from torch import Tensor
 
 from tinyrm.config import SpeedConfig
 from tinyrm.model import PrefixStore, RewardNet
+from tinyrm.model.prefix import bytes_of_a_token, operations_per_byte
 from tinyrm.model.rowstore import amount
 
 log = logging.getLogger(__name__)
 
-_TIMES_READ = 2  # that a stored token must be, on average
+_TIMES_READ = 1.25  # that a stored token must be, on average: below, what is saved is not worth the disk
 # Operations that computing a byte must take for reading it to be several times as fast: on a CPU a core computes some
 # 50 GFLOP/s and reads 1 GB/s or more; a GPU computes hundreds of TFLOP/s and is sent a few GB/s. Decided by numbers of
 # the config alone: a choice by the clock would make one run round otherwise than the next.
@@ -72,11 +74,9 @@ class FrozenStore:
             precision, context: in which it runs, see :class:`PrefixStore`.
             stopped: asked between batches; what has been computed by then stays.
         """
+        if not self._wanted(net, reads):
+            return None
         speed = self.speed
-        if speed.prefix == "off" or not PrefixStore.possible(net):
-            return None
-        if speed.prefix == "auto" and not self.shared and reads.reads < _TIMES_READ * reads.distinct:
-            return None
         store = PrefixStore(
             self.cache_dir,
             net,
@@ -85,10 +85,7 @@ class FrozenStore:
             dtype=speed.prefix_dtype,
             limit_gb=speed.prefix_gb,
         )
-        if speed.prefix == "auto" and not _faster(store, net):
-            log.info("The output of the %s frozen layers is computed as fast as it is read: not stored.", net.freeze)
-            return None
-        needed = store.needed(reads.passes())
+        needed = store.needed(itertools.takewhile(lambda _: not stopped(), reads.passes()))
         if needed.missing:
             log.info(
                 "Storing the output of the %s frozen layers: %s tokens (%s), %s are there.",
@@ -101,8 +98,26 @@ class FrozenStore:
         filled = store.fill(needed, progress=shown, stopped=stopped)
         return store if filled or needed.stored else None
 
-
-def _faster(store: PrefixStore, net: RewardNet) -> bool:
-    """Whether reading is well faster than computing, as far as that can be told beforehand."""
-    device = next(net.parameters()).device.type
-    return store.operations_per_byte() > _OPERATIONS_PER_BYTE.get(device, _OPERATIONS_PER_BYTE["cuda"])
+    def _wanted(self, net: RewardNet, reads: FrozenReads) -> bool:
+        """Whether to store, by what is known before anything is read or computed."""
+        speed = self.speed
+        if speed.prefix == "off" or net.freeze == 0:
+            return False
+        if not PrefixStore.possible(net):
+            if speed.prefix == "on":
+                log.warning("speed.prefix=on: this model is only run whole, its frozen layers' output is not stored.")
+            return False
+        if speed.prefix == "auto":
+            if not self.shared and reads.reads < _TIMES_READ * reads.distinct:
+                return False
+            device = next(net.parameters()).device.type
+            needed = _OPERATIONS_PER_BYTE.get(device, _OPERATIONS_PER_BYTE["cuda"])
+            if operations_per_byte(net, speed.prefix_dtype) <= needed:
+                log.info("The output of %s frozen layers is computed as fast as it is read: not stored.", net.freeze)
+                return False
+        size = reads.distinct * bytes_of_a_token(net, speed.prefix_dtype)
+        if size > speed.prefix_gb * 1e9:
+            told = "The output of the %s frozen layers would take %s, speed.prefix_gb=%s: not stored."
+            log.info(told, net.freeze, amount(size), speed.prefix_gb)
+            return False
+        return True
