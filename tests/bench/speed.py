@@ -169,12 +169,16 @@ def _step_table(found: dict[str, Any]) -> Table:
 
 
 def _grid_table(found: dict[str, Any]) -> Table:
-    shown = Table(title=f"A grid of {found['trials']} trials, two processes: {' '.join(found['grid'])}")
+    shown = Table(title=f"A grid of {found['trials']} trials: {' '.join(found['grid'])}")
     shown.add_column("sweeper")
-    shown.add_column("seconds", justify="right")
+    for column in ("seconds", "times ours", "mean test accuracy, %"):
+        shown.add_column(column, justify="right")
     for name in GRIDS:
-        shown.add_row(name, f"{found['seconds'][name]:.1f}")
-    shown.caption = f"largest difference of a number of metrics.json: {found['largest_difference']:.2g}"
+        seconds, accuracy = found["seconds"][name], found["mean_test_accuracy"][name]
+        shown.add_row(name, f"{seconds:.1f}", f"{seconds / found['seconds'][GRIDS[0]]:.1f}", f"{100 * accuracy:.1f}")
+    shown.caption = (
+        f"largest difference of a number of metrics.json from speed=plain: {found['largest_difference']:.2g}"
+    )
     return shown
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
-from torch.nn import functional as F
+from speed_apps.plain import IGNORED, one_pass
 
 from tinyrm.evaluation.scoring import score
 from tinyrm.experiment import run
@@ -23,7 +22,6 @@ from .setup import Size, start
 from .steps import step_times
 
 Figures = dict[str, Any]
-_IGNORED = -100  # label of a position without a loss
 
 
 def ours_training(size: Size, data: str | None, cache: str, *overrides: str) -> Figures:
@@ -61,9 +59,9 @@ def plain_training(size: Size, data: str | None, cache: str) -> Figures:
     began, real, padded, loss = time.perf_counter(), 0, 0, torch.tensor(0.0)
     for batch in np.split(rng.permutation(len(train)), range(8, len(train), 8)):
         first = rng.random(len(batch)) < 0.5
-        rows = _one_pass(train.collate(batch.tolist(), first.tolist()))
+        rows = one_pass(train.collate(batch.tolist(), first.tolist()))
         position = rows.pop("mask_position")
-        labels = torch.full_like(rows["input_ids"], _IGNORED)
+        labels = torch.full_like(rows["input_ids"], IGNORED)
         labels[torch.arange(len(batch)), position] = torch.tensor([words[0] if f else words[1] for f in first])
         loss = peft(**rows, labels=labels).loss
         loss.backward()
@@ -72,20 +70,6 @@ def plain_training(size: Size, data: str | None, cache: str) -> Figures:
         real, padded = real + int(rows["attention_mask"].sum()), padded + rows["input_ids"].numel()
     seconds = time.perf_counter() - began
     return {"pairs_per_second": len(train) / seconds, "padding": 1 - real / padded, "loss": float(loss)}
-
-
-def _one_pass(batch: dict[str, Any]) -> dict[str, Tensor]:
-    """All rows of a batch in their order, padded to the longest: what a collator of `transformers` makes."""
-    longest = max(rows["input_ids"].shape[1] for rows in batch["passes"])
-    return {
-        name: torch.cat(
-            [
-                F.pad(rows[name], (0, longest - rows[name].shape[1])) if rows[name].ndim == 2 else rows[name]
-                for rows in batch["passes"]
-            ]
-        )[batch["unsort"]]
-        for name in batch["passes"][0]
-    }
 
 
 def ours_reward(size: Size, data: str | None, cache: str) -> Figures:
@@ -104,7 +88,7 @@ def trl_reward(size: Size, data: str | None, cache: str) -> Figures:
     model = load_weights(backbone, "bradley_terry", seed=0)
     sides: dict[str, list[list[int]]] = {"chosen_ids": [], "rejected_ids": []}
     for pair in range(len(train)):
-        both = _one_pass(train.collate([pair], [True]))
+        both = one_pass(train.collate([pair], [True]))
         for name, ids, mask in zip(sides, both["input_ids"], both["attention_mask"], strict=True):
             sides[name].append(ids[: int(mask.sum())].tolist())
     with tempfile.TemporaryDirectory() as folder:
