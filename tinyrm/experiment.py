@@ -204,28 +204,7 @@ def _run(
         100 * record["truncated"]["train"],
     )
     with clock.phase("train"):
-        module = TinyRM(
-            net,
-            config.objective,
-            config.optimizer,
-            steps=batches.optimizer_steps,
-            seed=config.seed,
-            fused=config.speed.optimizer == "fused",
-        )
-        loggers = tracking.make_loggers(config.tracking, folder, record["config"])
-        provenance.reset_peak_memory()
-        try:
-            fitted = fit(
-                module,
-                batches,
-                config.trainer,
-                folder=folder / "checkpoints",
-                loggers=loggers,
-                callbacks=callbacks,
-                frozen=frozen,
-            )
-        finally:
-            tracking.finish(config.tracking)
+        fitted = _train(net, batches, config, folder, record, callbacks, frozen)
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
         merged = merged_net(net)
@@ -239,6 +218,32 @@ def _run(
     write_json(folder / RUN, record)
     best = fitted.history.best
     return ExperimentResult(folder, result, best["accuracy"] if best else math.nan, record)
+
+
+def _train(
+    net: RewardNet,
+    batches: PairDataModule,
+    config: TinyRMConfig,
+    folder: Path,
+    record: dict[str, Any],
+    callbacks: Sequence[Callback],
+    frozen: FrozenStore,
+) -> FitResult:
+    module = TinyRM(
+        net,
+        config.objective,
+        config.optimizer,
+        steps=batches.optimizer_steps,
+        seed=config.seed,
+        fused=config.speed.optimizer == "fused",
+    )
+    loggers = tracking.make_loggers(config.tracking, folder, record["config"])
+    provenance.reset_peak_memory()
+    place = folder / "checkpoints"
+    try:
+        return fit(module, batches, config.trainer, folder=place, loggers=loggers, callbacks=callbacks, frozen=frozen)
+    finally:
+        tracking.finish(config.tracking)
 
 
 def _score(
