@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import multiprocessing
 import os
 import random
 import signal
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.storages import JournalStorage
 from sqlalchemy import create_engine, text
 
+from tinyrm.sweep.errors import StorageUnavailableError
 from tinyrm.sweep.leases import _born
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.storage import open_storage
@@ -376,6 +379,34 @@ def test_storage_that_stays_away(rig: Rig, kind: str, request: pytest.FixtureReq
     assert code == 0, output
     check_all_complete(rig, [1, 2, 3, 4], 10)
     assert not ends & {n.trial for n in rig.notes("begin") if n.at > mark}  # told from what lay in their folders
+
+
+def test_a_claim_whose_answer_is_lost_is_no_death(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage records the claim and is away before it answers: the worker leaves without knowing of its trial."""
+    settings: dict[str, Any] = {"storage": f"journal:///{engine.folder}/log", "storage_patience_s": 0.2}
+    settings |= {"max_retries": 0, "name": "s"}
+    real = JournalStorage.create_new_trial
+
+    def lost(self: JournalStorage, study_id: int, template: Any = None) -> int:
+        number = real(self, study_id, template)
+        monkeypatch.setattr(JournalStorage, "get_trial_number_from_id", away)
+        return number
+
+    def away(self: JournalStorage, *args: Any) -> Any:
+        monkeypatch.setattr(JournalStorage, "get_study_user_attrs", away)
+        raise OSError("no such journal")
+
+    def leave_early() -> None:
+        monkeypatch.setattr(JournalStorage, "create_new_trial", lost)
+        with pytest.raises(StorageUnavailableError):
+            engine.sweep(lambda config: 1.0, "x=1,2", **settings)
+
+    process = multiprocessing.get_context("fork").Process(target=leave_early)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    records = engine.sweep(lambda config: float(config.x), "x=1,2", **settings)
+    assert [(r.state, r.attempt) for r in records] == [("complete", 2), ("complete", 1)]
 
 
 def _vanishing(

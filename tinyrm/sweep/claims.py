@@ -81,13 +81,13 @@ class Terms:
         worker: who.
         lease_s: how long it may stay silent.
         max_retries: after how many deaths a trial is given up.
-        left: tells what the attempt of a trial left whose worker is gone.
+        left: (trial, attempt, worker's name) -> what that attempt left, whose worker is gone.
     """
 
     worker: WorkerId
     lease_s: float
     max_retries: int
-    left: Callable[[int, int], Left]
+    left: Callable[[int, int, str], Left]
 
 
 class Claims:
@@ -192,7 +192,7 @@ class Claims:
         """Go on with a trial that waits or whose worker died; None where it ends here: it has died too often."""
         died = orphaned
         if orphaned:
-            behind = terms.left(trial.number, int(lease.get("attempt", 0)))
+            behind = terms.left(trial.number, int(lease.get("attempt", 0)), str(lease.get("worker")))
             died = behind.died
             if behind.outcome is not None:
                 self.close(trial, behind.outcome, None)

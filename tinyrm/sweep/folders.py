@@ -32,6 +32,11 @@ def owner_of(folder: Path) -> str | None:
     return None
 
 
+def idle_word(folder: Path, worker: str) -> Path:
+    """A file that says that a worker ended between two trials: what it holds in the storage, it never began."""
+    return folder / f".idle.{worker.replace('/', '_')}"
+
+
 @dataclass(frozen=True)
 class TrialFolder:
     """One trial's.

@@ -100,7 +100,7 @@ class Study:
         *,
         lease_s: float,
         max_retries: int,
-        left: Callable[[int, int], Left] = lambda number, attempt: Left(),
+        left: Callable[[int, int, str], Left] = lambda number, attempt, worker: Left(),
     ) -> Claim | Wait | None:
         """Take the next trial: one that waits, one whose worker died, or the plan's next point; None when all is done.
 
@@ -110,7 +110,7 @@ class Study:
             worker: who takes it.
             lease_s: how long it may stay silent.
             max_retries: after how many deaths a trial is given up.
-            left: tells what the attempt of a trial left whose worker is gone.
+            left: see :class:`~.claims.Terms`.
         """
         terms = Terms(worker, lease_s, max_retries, left)
 

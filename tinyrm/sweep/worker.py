@@ -25,7 +25,7 @@ from .composing import Composer
 from .config import SweepConfig
 from .context import running
 from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, TrialPruned
-from .folders import TrialFolder
+from .folders import TrialFolder, idle_word
 from .interrupts import held, raise_soon
 from .job import run_as_job
 from .leases import Host, WorkerId
@@ -102,9 +102,11 @@ class Worker:
                         time.sleep(_POLL_S)
                         continue
                 except KeyboardInterrupt as stopped:
-                    if isinstance(claim, Claim):
-                        self._release(claim)
+                    self._give_back(claim)
                     raise SweepInterrupted("stopped between two trials.", whole=self.host.here) from stopped
+                except StorageUnavailableError:
+                    self._give_back(claim)
+                    raise
                 if claim is None:
                     return finished
                 finished += self._attempt(claim)
@@ -149,6 +151,14 @@ class Worker:
             raise
         return self.study.finish(claim, outcome, self._values(outcome))
 
+    def _give_back(self, claim: Claim | Wait | None) -> None:
+        """Leave no trial behind as if its worker had died: not the claimed one, nor one whose claim never reached us."""
+        if isinstance(claim, Claim):
+            self._release(claim)
+        elif claim is None:  # the storage may have recorded one before it went away
+            with contextlib.suppress(OSError):
+                idle_word(Path(self.header["folder"]), self.identity.name).touch()
+
     def _release(self, claim: Claim) -> None:
         """Put a trial back among the waiting; where the storage cannot be told, leave word in its folder."""
         with contextlib.suppress(KeyboardInterrupt), held():
@@ -159,7 +169,7 @@ class Worker:
                 with contextlib.suppress(OSError):
                     self._folder(claim.number).released(claim.attempt).touch()
 
-    def _left(self, number: int, attempt: int) -> Left:
+    def _left(self, number: int, attempt: int, worker: str) -> Left:
         """What an attempt of a trial left in its folder, whose worker is gone."""
         folder = self._folder(number)
         with contextlib.suppress(OSError):
@@ -170,7 +180,8 @@ class Worker:
                 return Left(outcome=Outcome(End.TIMED_OUT, message=message, traceback=trace))
         kept = folder.kept()
         complete = kept is not None and kept.end == End.COMPLETE
-        return Left(died=not complete and not folder.released(attempt).exists())
+        words = (folder.released(attempt), idle_word(Path(self.header["folder"]), worker))
+        return Left(died=not complete and not any(word.exists() for word in words))
 
     def _folder(self, number: int) -> TrialFolder:
         return TrialFolder(Path(self.header["folder"]) / str(number), self.header.get("id"), number)
