@@ -152,7 +152,7 @@ class Worker:
         return self.study.finish(claim, outcome, self._values(outcome))
 
     def _give_back(self, claim: Claim | Wait | None) -> None:
-        """Leave no trial behind as if its worker had died: not the claimed one, nor one whose claim never reached us."""
+        """Leave no trial behind as if its worker had died: neither the claimed one nor one whose claim got lost."""
         if isinstance(claim, Claim):
             self._release(claim)
         elif claim is None:  # the storage may have recorded one before it went away
