@@ -12,9 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from tinyrm.config import compose
 from tinyrm.errors import ConfigError, DataError, ModelError, OutOfMemoryError
 from tinyrm.evaluation.predictions import read_predictions
-from tinyrm.experiment import ExperimentResult, prepare, read_record, run
+from tinyrm.experiment import ExperimentResult, prepare, run
 from tinyrm.model import load_model
 from tinyrm.prompting import tokenize
+from tinyrm.runs import read_record
 
 SMALL = [
     "model=tiny",

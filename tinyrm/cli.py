@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from tinyrm import sweep
-from tinyrm.config import TinyRMConfig, compose, config_dir, explain, register, to_config
+from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
 
 if TYPE_CHECKING:
@@ -48,17 +48,21 @@ def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoRe
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them its own way
     register()
     sweep.register(group="sweep")
-    sys.exit(_guarded(hydra_main, verbose))
+    kind = PretrainingConfig if _config_name(arguments) == "pretrain" else TinyRMConfig
+    sys.exit(_guarded(hydra_main, verbose, kind))
 
 
 def run_one(composed: DictConfig) -> Any:
     """What one Hydra job does: run the experiment in Hydra's folder and print its table.
 
     Returns:
-        dev accuracy, the number a foreign sweeper may choose by; in a trial of a sweep of ours, its Result.
+        dev accuracy, the number a foreign sweeper may choose by; in a trial of a sweep of ours, its Result; of a
+        pretraining its held-out loss.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    config = to_config(composed)
+    if HydraConfig.get().job.config_name == "pretrain":
+        return _pretrain(to_config(composed, PretrainingConfig), folder)
+    config: TinyRMConfig = to_config(composed)
     try:
         if not sweep.in_trial():
             return _run(config, folder).dev_accuracy
@@ -85,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache = commands.add_parser("cache", help="what is kept between runs: tokens, and the frozen layers' output")
     cache.add_argument("action", choices=("show", "clear"), help="show how much there is, or remove it")
     cache.add_argument("--dir", type=Path, default=None, help="data.cache_dir, where that is not the default")
+    pretrain = commands.add_parser("pretrain", help="pretrain a masked language model, or go on with one, on your text")
+    pretrain.add_argument("overrides", nargs="*", help="as of run.py: corpus.path=FOLDER ...; see conf/pretrain.yaml")
     sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -92,16 +98,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(message)s",
         handlers=[RichHandler(show_path=False, show_time=False, console=Console(stderr=True))],
     )
-    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep, "cache": _cache}
-    return _guarded(lambda: actions[options.command](options), options.verbose)
+    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep, "cache": _cache, "pretrain": _begin_pretraining}
+    kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
+    return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 
 
-def _guarded(action: Callable[[], Any], verbose: bool) -> int:
-    """Run `action`; give the exit code, and tell what went wrong without a traceback unless `verbose`."""
+def _config_name(arguments: Sequence[str]) -> str | None:
+    """What `--config-name` (or `-cn`) gives."""
+    for number, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in ("--config-name", "-cn"):
+            return value or next(iter(arguments[number + 1 :]), None)
+    return None
+
+
+def _guarded(action: Callable[[], Any], verbose: bool, kind: type = TinyRMConfig) -> int:
+    """Run `action`; give the exit code, and tell what went wrong without a traceback unless `verbose`.
+
+    Args:
+        kind: the schema of the config that it composes, for near names.
+    """
     try:
         action()
     except (HydraException, OmegaConfBaseException) as error:
-        return _tell(explain(error), verbose, error)
+        return _tell(explain(error, kind), verbose, error)
     except (TinyRMError, sweep.SweepError) as error:
         return _tell(error, verbose)
     except KeyboardInterrupt as error:
@@ -156,7 +176,7 @@ def table_console() -> Console:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from tinyrm.experiment import read_record
+    from tinyrm.runs import read_record
 
     record = read_record(options.run)
     if record is None:
@@ -164,9 +184,31 @@ def _resume(options: argparse.Namespace) -> None:
     if record.get("state") == "complete":
         raise ConfigError(f"{options.run} is complete already; its numbers are in {options.run / 'metrics.json'}.")
     logging.getLogger().addHandler(logging.FileHandler(options.run / "run.log"))
+    if record.get("kind") == "pretraining":
+        again = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), record["config"])
+        _pretrain(to_config(again, PretrainingConfig), options.run)  # type: ignore[arg-type]
+        return
     merged = OmegaConf.merge(OmegaConf.structured(TinyRMConfig), record["config"])
     # As a trial of a sweep went on: what its siblings shared decides how numbers are rounded.
     _run(to_config(merged), options.run, siblings=bool(record.get("siblings")))  # type: ignore[arg-type]
+
+
+def _pretrain(config: PretrainingConfig, folder: Path) -> float:
+    from tinyrm.pretraining import run
+    from tinyrm.report.terminal import pretraining_table
+
+    try:
+        result = run(config, folder)
+    except Interrupted as error:
+        raise Interrupted(f"{error} Continue with: tinyrm resume {folder}") from error
+    console = table_console()
+    console.print(pretraining_table(result.record))
+    console.print(f"use it: python run.py model=local model.path={folder / 'model'}", highlight=False, soft_wrap=True)
+    return float(result.record["heldout"]["loss"])
+
+
+def _begin_pretraining(options: argparse.Namespace) -> None:
+    _as_run_py(options.overrides, "pretrain")
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -174,13 +216,17 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _again(arguments: Sequence[str]) -> None:
-    """Run the application with these arguments, as `run.py` does."""
+    """Run experiments with these arguments, as `run.py` does."""
+    _as_run_py(arguments, "config")
+
+
+def _as_run_py(arguments: Sequence[str], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
     sweep.register(group="sweep")
     logging.getLogger().handlers.clear()  # Hydra sets up its own
     sys.argv = ["run.py", *arguments]
-    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(run_one)()
+    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run_one)()
 
 
 def _evaluate(options: argparse.Namespace) -> None:

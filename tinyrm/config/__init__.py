@@ -1,11 +1,30 @@
 """Configs: the typed schema, how it is composed, and the rules that join its fields."""
 
-from tinyrm.config.compose import compose, config_dir, config_hash, config_meaning, explain, register, to_config
-from tinyrm.config.rules import Facts, check
+from tinyrm.config.compose import (
+    compose,
+    compose_pretraining,
+    config_dir,
+    config_hash,
+    config_meaning,
+    explain,
+    prompt_choice,
+    register,
+    to_config,
+)
+from tinyrm.config.pretraining import (
+    AnswersConfig,
+    CorpusConfig,
+    MaskingConfig,
+    PretrainingConfig,
+    TokenizerConfig,
+    check_pretraining,
+)
+from tinyrm.config.rules import Facts, check, verbalizer_problems
 from tinyrm.config.schema import (
     AdapterConfig,
     DataConfig,
     EvaluationConfig,
+    LoopConfig,
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -22,27 +41,37 @@ from tinyrm.config.schema import (
 
 __all__ = [
     "AdapterConfig",
+    "AnswersConfig",
+    "CorpusConfig",
     "DataConfig",
     "EvaluationConfig",
     "Facts",
+    "LoopConfig",
+    "MaskingConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "PretrainingConfig",
     "PromptConfig",
     "ShareConfig",
     "SourceConfig",
     "SpeedConfig",
     "SyntheticConfig",
     "TinyRMConfig",
+    "TokenizerConfig",
     "TrackingConfig",
     "TrainerConfig",
     "VerbalizerConfig",
     "check",
+    "check_pretraining",
     "compose",
+    "compose_pretraining",
     "config_dir",
     "config_hash",
     "config_meaning",
     "explain",
+    "prompt_choice",
     "register",
     "to_config",
+    "verbalizer_problems",
 ]

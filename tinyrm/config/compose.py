@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,7 +19,8 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tinyrm.config.schema import TinyRMConfig
+from tinyrm.config.pretraining import PretrainingConfig
+from tinyrm.config.schema import PromptConfig, TinyRMConfig
 from tinyrm.errors import ConfigError, did_you_mean
 
 # Keys that say where and how a run shows itself or how fast it is, not what it computes: two runs that differ only here
@@ -35,15 +36,17 @@ _PRESENTATION = (
     "evaluation.batch_tokens",
 )
 
+C = TypeVar("C")
 _OTHER_ROOTS = ("hydra", "sweep")  # what `run.py` composes beside the experiment
 
 
 def register() -> None:
-    """Make the schema known to Hydra as `tinyrm_schema`. Safe to call again."""
-    schema = OmegaConf.structured(TinyRMConfig)
-    for free in (schema.data.columns, schema.model.shape):  # whose keys are the user's own
+    """Make the schemas known to Hydra as `tinyrm_schema` and `tinyrm_pretraining_schema`. Safe to call again."""
+    experiment, pretraining = OmegaConf.structured(TinyRMConfig), OmegaConf.structured(PretrainingConfig)
+    for free in (experiment.data.columns, experiment.model.shape, pretraining.model.shape):  # the user's own keys
         OmegaConf.set_struct(free, False)
-    ConfigStore.instance().store(name="tinyrm_schema", node=schema)
+    ConfigStore.instance().store(name="tinyrm_schema", node=experiment)
+    ConfigStore.instance().store(name="tinyrm_pretraining_schema", node=pretraining)
 
 
 def config_dir() -> Path:
@@ -55,22 +58,48 @@ def config_dir() -> Path:
     raise ConfigError(f"no conf/config.yaml beside or inside {package}: the installation is incomplete.")
 
 
-def compose(overrides: Sequence[str] = (), config_name: str = "experiment") -> TinyRMConfig:
+def compose(overrides: Sequence[str] = ()) -> TinyRMConfig:
     """Compose one experiment as `python run.py OVERRIDES` would.
 
     Raises:
         ConfigError: a key, value or choice does not exist or has the wrong type.
     """
+    return _compose("experiment", overrides, TinyRMConfig)
+
+
+def compose_pretraining(overrides: Sequence[str] = ()) -> PretrainingConfig:
+    """Compose one pretraining as `tinyrm pretrain OVERRIDES` would.
+
+    Raises:
+        ConfigError: as :func:`compose`.
+    """
+    return _compose("pretrain", overrides, PretrainingConfig)
+
+
+def _compose(name: str, overrides: Sequence[str], kind: type[C]) -> C:
     register()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            return to_config(hydra_compose(config_name, overrides=list(overrides)))
+            return to_config(hydra_compose(name, overrides=list(overrides)), kind)
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
+        raise explain(error, kind) from error
 
 
-def to_config(composed: DictConfig) -> TinyRMConfig:
+def prompt_choice(name: str) -> PromptConfig:
+    """The prompt `conf/prompt/NAME.yaml`, apart from any run.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    folder = config_dir() / "prompt"
+    if not (folder / f"{name}.yaml").is_file():
+        raise ConfigError(f"there is no prompt={name}.{did_you_mean(name, (f.stem for f in folder.glob('*.yaml')))}")
+    merged = OmegaConf.merge(OmegaConf.structured(PromptConfig), OmegaConf.load(folder / f"{name}.yaml"))
+    return cast(PromptConfig, OmegaConf.to_object(merged))
+
+
+def to_config(composed: DictConfig, kind: type[C] = TinyRMConfig) -> C:  # type: ignore[assignment]
     """The composed config as dataclasses, interpolations resolved and types checked.
 
     Raises:
@@ -79,12 +108,12 @@ def to_config(composed: DictConfig) -> TinyRMConfig:
     try:
         plain = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, enum_to_str=True))
     except OmegaConfBaseException as error:
-        raise explain(error) from error
+        raise explain(error, kind) from error
     problems: list[str] = []
-    config = _build(TinyRMConfig, {k: v for k, v in plain.items() if k not in _OTHER_ROOTS}, (), problems)
+    config = _build(kind, {k: v for k, v in plain.items() if k not in _OTHER_ROOTS}, (), problems)
     if problems:
         raise ConfigError(sorted(problems))
-    return cast(TinyRMConfig, config)
+    return cast(C, config)
 
 
 def _build(kind: type, plain: dict[str, Any], path: tuple[str, ...], problems: list[str]) -> Any:
@@ -153,13 +182,13 @@ def _meaning(config: TinyRMConfig) -> dict[str, Any]:
     return plain
 
 
-def explain(error: BaseException) -> ConfigError:
-    """Hydra's or OmegaConf's complaint in one message that names the near choices."""
+def explain(error: BaseException, kind: type = TinyRMConfig) -> ConfigError:
+    """Hydra's or OmegaConf's complaint in one message that names the near choices of the schema `kind`."""
     omega = next((e for e in _chain(error) if isinstance(e, OmegaConfBaseException)), None)
     if isinstance(error, MissingConfigException):
         return ConfigError(_explain_missing_choice(error))
     override = re.search(r"Could not override '([^']*)'", str(error))
-    if override and (unknown := _explain_unknown_key(override.group(1))):
+    if override and (unknown := _explain_unknown_key(override.group(1), kind)):
         return ConfigError(unknown)
     if omega is not None:
         where = str(omega.full_key or omega.key or "").strip()
@@ -184,9 +213,9 @@ def _explain_missing_choice(error: MissingConfigException) -> str:
     return " ".join(str(error).split())
 
 
-def _with_other_roots(root: str) -> DictConfig:
+def _with_other_roots(root: str, kind: type) -> DictConfig:
     """The schema; where a key begins with another root that has one, with that beside it."""
-    schema: DictConfig = OmegaConf.structured(TinyRMConfig)
+    schema: DictConfig = OmegaConf.structured(kind)
     stored = ConfigStore.instance().repo.get(root, {})
     if root in _OTHER_ROOTS and isinstance(stored, dict) and "schema.yaml" in stored:
         OmegaConf.set_struct(schema, False)
@@ -194,10 +223,10 @@ def _with_other_roots(root: str) -> DictConfig:
     return schema
 
 
-def _explain_unknown_key(key: str) -> str | None:
+def _explain_unknown_key(key: str, kind: type) -> str | None:
     """For an override of `key`: which part of it does not exist, and what stands near. None if the key exists."""
     parts = key.split("@")[0].lstrip("+~").replace("/", ".").split(".")
-    node: Any = _with_other_roots(parts[0])
+    node: Any = _with_other_roots(parts[0], kind)
     for depth, part in enumerate(parts):
         if not OmegaConf.is_dict(node):
             return None

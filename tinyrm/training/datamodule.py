@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinyrm.config import TrainerConfig
+from tinyrm.config import LoopConfig, TrainerConfig
 from tinyrm.data.batching import Plan, sorted_plan, training_plans
 from tinyrm.model import PrefixStore
 from tinyrm.prompting import EncodedPairs, TensorBatch
@@ -121,7 +122,43 @@ def option_order(pairs: int, *, seed: int, epoch: int) -> NDArray[np.bool_]:
     return np.random.default_rng([seed, epoch, 1]).random(pairs) < 0.5
 
 
-class PairDataModule(L.LightningDataModule):
+class StreamModule(L.LightningDataModule):
+    """Batches of one run as a stream, of which every position is known beforehand.
+
+    Args:
+        config: budget, accumulation, devices.
+    """
+
+    def __init__(self, config: LoopConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    @abstractmethod
+    def batches(self) -> int:
+        """Forward passes one process makes in the whole run."""
+
+    @property
+    @abstractmethod
+    def batches_per_epoch(self) -> int:
+        """Forward passes one process makes while it sees everything once; what epochs are counted in."""
+
+    @property
+    @abstractmethod
+    def evaluate_every(self) -> int:
+        """Forward passes of one process between two evaluations of dev."""
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return math.ceil(self.batches / self.config.accumulate)
+
+    def place(self) -> tuple[int, int]:
+        """Which process this is, of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+class PairDataModule(StreamModule):
     """Training and dev batches of one run.
 
     Args:
@@ -134,13 +171,13 @@ class PairDataModule(L.LightningDataModule):
     def __init__(
         self, train: EncodedPairs, dev: EncodedPairs, config: TrainerConfig, seed: int, *, both_orders: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         self.both_orders = both_orders and train.rows_per_pair == 1
         self.prefix: PrefixStore | None = None  # of the frozen layers, where it is filled
         self.train_pairs = train
         self.dev_pairs = dev
-        self.config = config
         self.seed = seed
+        self.evaluations_per_epoch = config.evaluations_per_epoch
         self.plans = training_plans(
             train.lengths,
             config.batch_tokens // (2 if self.both_orders else 1),
@@ -152,13 +189,15 @@ class PairDataModule(L.LightningDataModule):
 
     @property
     def batches_per_epoch(self) -> int:
-        """Forward passes one process makes in an epoch; the same in every epoch."""
         return len(self.plans[0].batches) // self.config.devices
 
     @property
-    def optimizer_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return math.ceil(self.batches_per_epoch * self.config.epochs / self.config.accumulate)
+    def batches(self) -> int:
+        return self.batches_per_epoch * len(self.plans)
+
+    @property
+    def evaluate_every(self) -> int:
+        return self.batches_per_epoch // self.evaluations_per_epoch
 
     @property
     def padding(self) -> float:
@@ -166,11 +205,11 @@ class PairDataModule(L.LightningDataModule):
         return 1 - sum(p.tokens for p in self.plans) / sum(p.padded_tokens for p in self.plans)
 
     def train_dataloader(self) -> Any:
-        rank, world = self._place()
+        rank, world = self.place()
         return self._train_stream(self.plans, rank, world, self.prefix)
 
     def val_dataloader(self) -> Any:
-        rank, world = self._place()
+        rank, world = self.place()
         return ScoreStream(self.dev_pairs, self.config.batch_tokens, rank=rank, world=world, prefix=self.prefix)
 
     def frozen_reads(self) -> FrozenReads:
@@ -180,7 +219,7 @@ class PairDataModule(L.LightningDataModule):
         # Drawn orders differ from epoch to epoch; half of an epoch's rows have been there in the one before.
         drawn = not self.both_orders and self.train_pairs.rows_per_pair == 1
         distinct = tokens * (2 - 0.5 ** (epochs - 1)) if drawn else tokens
-        scored = dev.frozen_reads(times=epochs * self.config.evaluations_per_epoch)
+        scored = dev.frozen_reads(times=epochs * self.evaluations_per_epoch)
 
         def passes() -> Iterator[dict[str, Tensor]]:
             stream = self._train_stream(self.plans if drawn else self.plans[:1], 0, 1, None)
@@ -199,6 +238,3 @@ class PairDataModule(L.LightningDataModule):
             both_orders=self.both_orders,
             prefix=prefix,
         )
-
-    def _place(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -16,16 +16,17 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
+from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from tinyrm.config import TrainerConfig
+from tinyrm.config import LoopConfig
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
 from tinyrm.model import PrefixStore, RewardNet
 from tinyrm.training.callbacks import QUIET_LOGGERS, Checkpoints, ProcessSettings, ProgressBar, StopOnSignal
-from tinyrm.training.datamodule import PairDataModule
+from tinyrm.training.datamodule import PairDataModule, StreamModule
 from tinyrm.training.frozen import FrozenStore
 from tinyrm.training.history import BEST, LAST, History
-from tinyrm.training.module import TinyRM
+from tinyrm.training.trained import TrainedModule
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +47,25 @@ class FitResult:
 
 
 def fit(
-    module: TinyRM,
-    data: PairDataModule,
-    config: TrainerConfig,
+    module: TrainedModule,
+    data: StreamModule,
+    config: LoopConfig,
     *,
     folder: Path,
+    patience: int = 0,
     loggers: Sequence[Any] = (),
     callbacks: Sequence[Callback] = (),
     frozen: FrozenStore | None = None,
 ) -> FitResult:
-    """Train `module` and leave the weights of the best dev accuracy in it.
+    """Train `module` and leave the weights of its best evaluation in it.
 
     Goes on from `folder/last.ckpt` where there is one: the result is then the same as if it had never stopped.
 
     Args:
+        module, data, config: what, on what, and how.
+        folder: of checkpoints and history.
+        patience: evaluations without a better one before it stops early; 0 never stops it.
+        loggers, callbacks: more of them, for Lightning.
         frozen: store the output of the frozen layers where that pays.
 
     Raises:
@@ -71,7 +77,7 @@ def fit(
         folder,
         every_steps=config.checkpoint_steps,
         batches_per_epoch=data.batches_per_epoch,
-        patience=config.patience,
+        patience=patience,
     )
     stop = StopOnSignal(checkpoints)
     own: list[Callback] = [ProcessSettings(config.threads), checkpoints, stop, *callbacks]
@@ -88,7 +94,7 @@ def fit(
         except (MisconfigurationException, ValueError) as error:
             settings = f"trainer.accelerator={config.accelerator} trainer.devices={config.devices}"
             raise ConfigError(f"{settings} cannot be had on this machine: {error}") from error
-        if frozen is not None and config.devices == 1:
+        if frozen is not None and isinstance(data, PairDataModule) and config.devices == 1:
             data.prefix = _stored(module.net, data, trainer, frozen, stop)
         elif frozen is not None and frozen.speed.prefix == "on":
             log.warning("speed.prefix=on: with trainer.devices=%s training stores nothing.", config.devices)
@@ -100,7 +106,7 @@ def fit(
     return FitResult(History.read(folder), resumed, precision)
 
 
-def choose_precision(config: TrainerConfig) -> str:
+def choose_precision(config: LoopConfig) -> str:
     """Lightning's name of the precision; `auto` is bf16 where the hardware multiplies it natively, else float32."""
     names = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
     if config.precision != "auto":
@@ -117,10 +123,10 @@ def _cpu_has_bf16() -> bool:
 
 
 def _trainer(
-    config: TrainerConfig,
+    config: LoopConfig,
     clip_norm: float,
     precision: str,
-    data: PairDataModule,
+    data: StreamModule,
     callbacks: list[Callback],
     loggers: list[Any],
 ) -> L.Trainer:
@@ -131,7 +137,7 @@ def _trainer(
         strategy="ddp_spawn" if config.devices > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,  # the stream holds all epochs, so that resuming is always resuming within one
-        val_check_interval=data.batches_per_epoch // config.evaluations_per_epoch,
+        val_check_interval=data.evaluate_every,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=clip_norm or None,
         callbacks=callbacks,
@@ -165,7 +171,7 @@ def _stored(
     return store
 
 
-def _load_best(net: RewardNet, path: Path) -> None:
+def _load_best(net: nn.Module, path: Path) -> None:
     trained = load_file(path)
     parameters = dict(net.named_parameters())
     with torch.no_grad():

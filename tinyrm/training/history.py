@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +19,8 @@ class History:
     Attributes:
         end: None while it runs; then 'complete', 'stopped_early', 'interrupted', 'nonfinite' or 'failed'.
         detail: the message that goes with the end.
-        evaluations: one entry for each evaluation of dev: step, epoch, accuracy, loss, order_consistent.
-        best_step: optimizer step of the best dev accuracy so far (the earliest, where equal).
+        evaluations: one entry for each evaluation of dev: step, epoch and what the module reports.
+        best_step: optimizer step of the best evaluation so far (the earliest, where equal).
         pairs, tokens: trained on so far, over all processes, padding not counted.
         seconds: of training steps so far, evaluation of dev not counted.
     """
@@ -38,11 +37,6 @@ class History:
     def best(self) -> dict[str, float] | None:
         """The evaluation whose weights were kept."""
         return next((e for e in self.evaluations if e["step"] == self.best_step), None)
-
-    @property
-    def best_accuracy(self) -> float:
-        """The best dev accuracy so far, -inf before the first evaluation."""
-        return max((e["accuracy"] for e in self.evaluations), default=-math.inf)
 
     @property
     def evaluations_since_best(self) -> int:

@@ -1,0 +1,150 @@
+"""Pairs for answer-token training without labels: questions, and passages of a text beside worse ones.
+
+A question with its right choice and a wrong one is a pair as it stands. A text gives pairs too: its true continuation
+is better than a passage from elsewhere, one from later on, or a spoilt copy of itself. Both have the form in which a
+reward model is asked, so what pretraining learns about options and their marks need not be learnt from preferences.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from tinyrm.data.corpus import Document, Question
+from tinyrm.types import PreferencePair
+
+SECTION = "pretraining"
+_PROMPT_WORDS, _OPTION_WORDS = (15, 110), (6, 55)
+_SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
+_NUMBER = re.compile(r"\d+")
+
+
+def question_pairs(questions: Sequence[Question], seed: int) -> list[PreferencePair]:
+    """Each question once: its right choice against one of the wrong ones, drawn by `seed`."""
+    draw = random.Random(f"questions {seed}")
+    pairs = []
+    for number, q in enumerate(questions):
+        wrong = draw.choice([c for i, c in enumerate(q.choices) if i != q.answer and c != q.choices[q.answer]])
+        pairs.append(
+            PreferencePair(f"question:{number}", q.text, q.choices[q.answer], wrong, SECTION, "question", "corpus")
+        )
+    return pairs
+
+
+def passage_pairs(documents: Sequence[Document], count: int, seed: int) -> list[PreferencePair]:
+    """`count` pairs of a text's true continuation and something worse, of the kinds of :data:`SPOILERS` in turn.
+
+    Documents are drawn in a shuffled order, again and again; those too short for a passage give none.
+
+    Args:
+        documents: at least two that are long enough, or nothing comes out.
+        count: how many pairs.
+        seed: of every choice.
+    """
+    draw = random.Random(f"passages {seed}")
+    texts = [units for d in documents if len(units := _units(d.text)) >= 4]
+    if len(texts) < 2:
+        return []
+    pairs: list[PreferencePair] = []
+    kinds = list(SPOILERS)
+    for number, units in enumerate(_again_and_again(texts, draw, count * 4)):
+        if len(pairs) == count:
+            break
+        kind = kinds[number % len(kinds)]
+        made = _pair(units, kind, texts, draw)
+        if made is not None:
+            prompt, chosen, rejected = made
+            pairs.append(PreferencePair(f"passage:{len(pairs)}", prompt, chosen, rejected, SECTION, kind, "corpus"))
+    return pairs
+
+
+def _again_and_again(texts: list[list[str]], draw: random.Random, most: int) -> Iterator[list[str]]:
+    given = 0
+    while given < most:
+        for index in draw.sample(range(len(texts)), len(texts)):
+            yield texts[index]
+            given += 1
+
+
+def _pair(units: list[str], kind: str, texts: list[list[str]], draw: random.Random) -> tuple[str, str, str] | None:
+    start = draw.randrange(len(units) - 1)
+    prompt, at = _take(units, start, draw.randint(*_PROMPT_WORDS))
+    wanted = draw.randint(*_OPTION_WORDS)
+    chosen, after = _take(units, at, wanted)
+    if not chosen:
+        return None
+    rejected = SPOILERS[kind](_Passage(units, after, chosen, wanted, texts), draw)
+    if not rejected or rejected.split() == chosen.split():
+        return None
+    return prompt, chosen, rejected
+
+
+class _Passage:
+    """What a spoiler works on: the true continuation `chosen`, and what else there is."""
+
+    def __init__(self, units: list[str], after: int, chosen: str, words: int, texts: list[list[str]]) -> None:
+        self.units, self.after, self.chosen, self.words, self.texts = units, after, chosen, words, texts
+
+
+def _elsewhere(passage: _Passage, draw: random.Random) -> str:
+    other = draw.choice(passage.texts)
+    return "" if other is passage.units else _take(other, draw.randrange(len(other)), passage.words)[0]
+
+
+def _later(passage: _Passage, draw: random.Random) -> str:
+    if passage.after + 1 >= len(passage.units):
+        return ""
+    return _take(passage.units, draw.randrange(passage.after + 1, len(passage.units)), passage.words)[0]
+
+
+def _disordered(passage: _Passage, draw: random.Random) -> str:
+    """The same words, some runs of two to four of them turned round."""
+    words = passage.chosen.split()
+    for _ in range(max(1, len(words) // 8)):
+        length = draw.randint(2, 4)
+        at = draw.randrange(max(1, len(words) - length))
+        words[at : at + length] = reversed(words[at : at + length])
+    return " ".join(words)
+
+
+def _altered(passage: _Passage, draw: random.Random) -> str:
+    """Other numbers, and some words of another text in place of its own."""
+    other = " ".join(draw.choice(passage.texts)).split()
+    text = _NUMBER.sub(lambda found: str(int(found[0][:9]) + draw.choice((-2, -1, 1, 2, 3, 10))), passage.chosen)
+    words = text.split()
+    for _ in range(max(1, len(words) // 7) if text == passage.chosen or draw.random() < 0.5 else 0):
+        words[draw.randrange(len(words))] = draw.choice(other)
+    return " ".join(words)
+
+
+def _repeated(passage: _Passage, draw: random.Random) -> str:
+    """The continuation begins, and then says the beginning again."""
+    words = passage.chosen.split()
+    half = max(2, len(words) // 2)
+    return " ".join([*words[:half], *words[:half]])
+
+
+# What is worse than the true continuation, by name.
+SPOILERS: dict[str, Callable[[_Passage, random.Random], str]] = {
+    "elsewhere": _elsewhere,
+    "altered": _altered,
+    "later": _later,
+    "disordered": _disordered,
+    "repeated": _repeated,
+}
+
+
+def _units(text: str) -> list[str]:
+    """Sentences and lines."""
+    return [unit for unit in _SENTENCE.split(text) if unit.strip()]
+
+
+def _take(units: Sequence[str], start: int, words: int) -> tuple[str, int]:
+    """Whole units from `start` on until there are `words` words; the text, and where the next unit is."""
+    taken, count, at = [], 0, start
+    while at < len(units) and count < words:
+        taken.append(units[at].strip())
+        count += len(units[at].split())
+        at += 1
+    return " ".join(" ".join(taken).split()[: 2 * words]), at

@@ -1,0 +1,326 @@
+"""One pretraining: config -> corpus, tokenizer, model -> training -> held-out numbers -> a folder with its record.
+
+A run folder holds what that of an experiment does (see :mod:`tinyrm.experiment`), and in place of the rest:
+
+    run.json     state, config, code revision, versions, hardware, seeds, timings, and the held-out numbers
+    tokenizer/   where one was trained
+    model/       weights, tokenizer and model card: model=local model.path=RUN/model
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from tinyrm import provenance, tracking
+from tinyrm.config import PretrainingConfig, PromptConfig, check_pretraining, prompt_choice, verbalizer_problems
+from tinyrm.data.comparisons import passage_pairs, question_pairs
+from tinyrm.data.corpus import Document, Parts, read_corpus, read_questions
+from tinyrm.errors import ConfigError, OutOfMemoryError
+from tinyrm.evaluation.language import NGrams
+from tinyrm.evaluation.metrics import wilson
+from tinyrm.evaluation.scoring import score
+from tinyrm.files import write_json
+from tinyrm.model import Backbone, MaskedNet, find_backbone, load_weights, reward_net, save_backbone, token_id
+from tinyrm.prompting import EncodedPairs, Layout, tokenize
+from tinyrm.prompting.wordpiece import train_tokenizer
+from tinyrm.report.card import pretraining_card
+from tinyrm.runs import RUN, Clock, end_of, no_memory, read_record, threads
+from tinyrm.training import FitResult, fit
+from tinyrm.training.masked import Answers, MaskedLM, PretrainingData
+from tinyrm.training.packing import TextTokens
+from tinyrm.types import PreferencePair
+
+log = logging.getLogger(__name__)
+
+_TOKENS_A_PASSAGE = 250  # about so many does one take, to know how many to make
+_HELD_PASSAGES = 200
+_ORDERS = {"unigram": 1, "5-gram": 5}
+_PRESENTATION = ("progress", "threads", "checkpoint_steps")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config that can run: the corpus read, tokenizer and backbone found (weights not yet loaded)."""
+
+    config: PretrainingConfig
+    text: Parts
+    questions: Parts
+    prompts: tuple[PromptConfig, ...]
+    backbone: Backbone
+
+
+@dataclass(frozen=True)
+class PretrainingResult:
+    """What a pretraining came to: its run folder, and the content of run.json."""
+
+    folder: Path
+    record: dict[str, Any]
+
+
+def prepare(config: PretrainingConfig, folder: Path | None = None) -> Prepared:
+    """Check everything that can be checked, read the corpus, and get the tokenizer (which may have to be trained).
+
+    Args:
+        config: one pretraining.
+        folder: where a trained tokenizer is kept, for a resumed run to find.
+
+    Raises:
+        ConfigError, DataError, ModelError: what is wrong and what would be right.
+    """
+    check_pretraining(config)
+    prompts = tuple(
+        replace(prompt_choice(name), max_tokens=config.sft.length) for name in config.sft.prompts if config.sft.tokens
+    )
+    text = read_corpus(config.corpus.path, config.corpus.dev_fraction, config.corpus.max_documents)
+    questions = read_questions(config.corpus.questions) if config.corpus.questions else Parts((), ())
+    tokenizer = _tokenizer(config, text, folder)
+    backbone = find_backbone(config.model, tokenizer)
+    problems = [p for prompt in prompts for p in verbalizer_problems(prompt, backbone.facts(prompt, "cloze"))]
+    longest = max(config.mlm.length if config.mlm.tokens else 0, config.sft.length if config.sft.tokens else 0)
+    if longest > backbone.context:
+        problems.append(
+            f"rows of {longest} tokens (mlm.length, sft.length) are longer than the context of model={backbone.name} "
+            f"({backbone.context})."
+        )
+    if problems:
+        raise ConfigError(sorted(set(problems)))
+    return Prepared(config, text, questions, prompts, backbone)
+
+
+def run(config: PretrainingConfig, folder: str | Path) -> PretrainingResult:
+    """Pretrain one model, and leave it with its record in `folder`; goes on from a checkpoint that is there.
+
+    Raises:
+        TinyRMError: as :func:`tinyrm.experiment.run`.
+    """
+    folder, clock = Path(folder), Clock()
+    with clock.phase("prepare"):
+        prepared = prepare(config, folder)
+    record = _new_record(prepared, folder)
+    try:
+        with threads(config.trainer.threads):
+            _run(prepared, folder, record, clock)
+    except BaseException as caught:
+        error = _out_of_memory(caught, config) or caught
+        record |= {"state": end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
+        with contextlib.suppress(Exception):  # what failed first is what must be told
+            write_json(folder / RUN, record)
+        if error is caught:
+            raise
+        raise error from caught
+    return PretrainingResult(folder, record)
+
+
+def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock) -> None:
+    config, backbone = prepared.config, prepared.backbone
+    write_json(folder / RUN, record)
+    with clock.phase("tokenize"):
+        data = _data(prepared)
+    with clock.phase("build"):
+        model = load_weights(backbone, "cloze", seed=config.seed)
+        net = MaskedNet(model, backbone.family, compiled=config.compile)
+    record["parameters"] = sum(p.numel() for p in model.parameters())
+    record["text"] = {"train": len(data.text.ids), "dev": len(data.dev_text.ids)}
+    log.info(
+        "Pretraining %s parameters on %s tokens of text (%s held out): %s steps.",
+        *(f"{n:,}" for n in (record["parameters"], len(data.text.ids), len(data.dev_text.ids), data.optimizer_steps)),
+    )
+    with clock.phase("train"):
+        fitted = _train(net, data, config, folder, record)
+    record["peak_memory_mib"] = provenance.peak_memory_mib()
+    with clock.phase("evaluate"):
+        record["heldout"] = _heldout(net, data) | _answers(prepared, model)
+    history = fitted.history
+    record["training"] = {"end": history.end, "resumed": fitted.resumed, "precision": fitted.precision}
+    record["curve"] = history.evaluations
+    record["throughput"] = {"tokens": history.tokens, "tokens_per_second": round(history.tokens / history.seconds, 1)}
+    with clock.phase("save"):
+        record |= {"state": "complete", "seconds": clock.seconds}
+        save_backbone(folder / "model", model, backbone, pretraining_card(config, record), config.save_dtype)
+    write_json(folder / RUN, record)
+
+
+def _train(
+    net: MaskedNet, data: PretrainingData, config: PretrainingConfig, folder: Path, record: dict[str, Any]
+) -> FitResult:
+    module = MaskedLM(net, data.words, config.optimizer, steps=data.optimizer_steps, seed=config.seed)
+    loggers = tracking.make_loggers(config.tracking, folder, record["config"])
+    provenance.reset_peak_memory()
+    try:
+        return fit(module, data, config.trainer, folder=folder / "checkpoints", loggers=loggers)
+    finally:
+        tracking.finish(config.tracking)
+
+
+def _tokenizer(config: PretrainingConfig, text: Parts, folder: Path | None) -> PreTrainedTokenizerBase | None:
+    """The new tokenizer that the config asks for: that of an earlier attempt, or a trained one."""
+    if config.tokenizer.vocab_size is None:
+        return None
+    kept = None if folder is None else folder / "tokenizer"
+    if kept is not None and (kept / "tokenizer.json").is_file():
+        known: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(kept))
+        return known
+    trained = train_tokenizer(
+        (d.text for d in text.train),
+        config.tokenizer.vocab_size,
+        lowercase=config.tokenizer.lowercase,
+        context=int(config.model.shape.get("max_position_embeddings", 512)),
+    )
+    if kept is not None:
+        trained.save_pretrained(str(kept))
+    return trained
+
+
+def _data(prepared: Prepared) -> PretrainingData:
+    config, backbone = prepared.config, prepared.backbone
+    words = prepared.prompts[0].verbalizers if prepared.prompts else PromptConfig(id="", cloze="").verbalizers
+    ids = token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)
+    return PretrainingData(
+        _tokens(prepared.text.train, backbone),
+        _tokens(prepared.text.dev, backbone),
+        _train_answers(prepared),
+        [pairs for pairs in _dev_answers(prepared) if pairs],
+        ids,
+        config.mlm,
+        config.sft,
+        config.trainer,
+        seed=config.seed,
+        evaluations=config.evaluations,
+        heldout_rate=config.heldout_rate,
+    )
+
+
+def _tokens(documents: Sequence[Document], backbone: Backbone) -> TextTokens:
+    return TextTokens.of([d.text for d in documents], backbone.tokenizer)
+
+
+def _train_answers(prepared: Prepared) -> Answers:
+    """Under each template its own draw of wrong choices, and its own passages."""
+    config, prompts = prepared.config, prepared.prompts
+    if not prompts:
+        return Answers((), ())
+    passages = int(config.sft.tokens * (1 - config.sft.plain_share) / _TOKENS_A_PASSAGE / len(prompts)) + 1
+    asked, compared = [], []
+    for number, prompt in enumerate(prompts):
+        seed = config.seed * 1009 + number
+        if prepared.questions.train:
+            asked.append(_encode(question_pairs(prepared.questions.train, seed), prompt, prepared.backbone))
+        found = passage_pairs(prepared.text.train, passages, seed)
+        if found:
+            compared.append(_encode(found, prompt, prepared.backbone))
+    return Answers(tuple(asked), tuple(compared))
+
+
+def _dev_answers(prepared: Prepared) -> list[EncodedPairs]:
+    """What is held out, under the first template: questions, and passages of held-out documents."""
+    if not prepared.prompts:
+        return []
+    sets = [question_pairs(prepared.questions.dev, 0), passage_pairs(prepared.text.dev, _HELD_PASSAGES, 0)]
+    return [_encode(pairs, prepared.prompts[0], prepared.backbone) for pairs in sets if pairs]
+
+
+def _encode(pairs: Sequence[PreferencePair], prompt: PromptConfig, backbone: Backbone) -> EncodedPairs:
+    layout = Layout.of("cloze", prompt, backbone.tokenizer, backbone.segment_types)
+    return layout.bind(tokenize(pairs, backbone.tokenizer, spaced=layout.spaced))
+
+
+def _heldout(net: MaskedNet, data: PretrainingData) -> dict[str, Any]:
+    """Loss on held-out text, in nats a token, in float32, beside that of trivial models at the same places."""
+    device, total, count = next(net.parameters()).device, 0.0, 0
+    rows, flags = data.heldout_rows()
+    net.eval()
+    with torch.inference_mode():
+        for batch in data.heldout_text():
+            passes = [{name: value.to(device) for name, value in p.items()} for p in batch["passes"]]
+            logits = net({"passes": passes}).cpu()
+            total += float(F.cross_entropy(logits, batch["targets"], reduction="sum"))
+            count += len(logits)
+    seen = data.text.rows(data.dev_length, seed=0, epoch=0).reshape(-1)
+    models = {name: NGrams(seen, order, len(data.text.tokenizer)) for name, order in _ORDERS.items()}
+    trivial = {name: model.loss(rows.reshape(-1), flags.reshape(-1)) for name, model in models.items()}
+    return {"tokens": count, "rate": data.heldout_rate, "loss": total / count, **trivial}
+
+
+def _answers(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
+    """Accuracy on held-out questions and passages, both orders, with 95% intervals."""
+    found = {}
+    for name, pairs in zip(("questions", "passages"), _dev_answers(prepared), strict=False):
+        net = reward_net(model, prepared.backbone, prepared.prompts[0].verbalizers)
+        odds = score(net, pairs, batch_tokens=16384).log_odds
+        right = float((odds > 0).sum() + 0.5 * (odds == 0).sum())
+        found[name] = asdict(wilson(right, len(odds)))
+    return found
+
+
+def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """The record as far as it is known before anything runs.
+
+    Raises:
+        ConfigError: the folder holds a run of another config or of another corpus.
+    """
+    config = asdict(prepared.config)
+    meaning = {key: value for key, value in config.items() if key not in ("tracking", "compile", "save_dtype")}
+    meaning["trainer"] = {k: v for k, v in config["trainer"].items() if k not in _PRESENTATION}
+    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
+    prints = {
+        "train": _fingerprint(d.text for d in prepared.text.train),
+        "dev": _fingerprint(d.text for d in prepared.text.dev),
+        "questions": _fingerprint(q.text for q in (*prepared.questions.train, *prepared.questions.dev)),
+    }
+    before = read_record(folder)
+    if before is not None and before.get("config_hash") != digest:
+        raise ConfigError(
+            f"{folder} holds a run of another config ({before.get('config_hash')}, this is {digest}): choose another "
+            "folder (hydra.run.dir=...), or continue that run with `tinyrm resume`."
+        )
+    if before is not None and before.get("fingerprints") != prints:
+        raise ConfigError(f"the corpus has changed since the run in {folder} began: choose another folder.")
+    return {
+        "state": "running",
+        "kind": "pretraining",
+        "config_hash": digest,
+        "config": config,
+        "code": provenance.code_revision(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "documents": {"train": len(prepared.text.train), "dev": len(prepared.text.dev)},
+        "questions": {"train": len(prepared.questions.train), "dev": len(prepared.questions.dev)},
+        "sources": _sources(prepared.text.train),
+        "fingerprints": prints,
+    }
+
+
+def _sources(documents: Sequence[Document]) -> dict[str, int]:
+    """Characters by where they come from."""
+    found: dict[str, int] = {}
+    for document in documents:
+        found[document.source] = found.get(document.source, 0) + len(document.text)
+    return dict(sorted(found.items()))
+
+
+def _fingerprint(texts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode("utf-8", "replace")).digest())
+    return digest.hexdigest()[:16]
+
+
+def _out_of_memory(error: BaseException, config: PretrainingConfig) -> OutOfMemoryError | None:
+    reason = no_memory(error)
+    if reason is None:
+        return None
+    return OutOfMemoryError(
+        f"out of memory{f' ({reason})' if reason else ''}. What makes it smaller: trainer.batch_tokens (now "
+        f"{config.trainer.batch_tokens}), with trainer.accumulate raised as much; a smaller model."
+    )
