@@ -51,6 +51,16 @@ def test_run_then_eval(tmp_path: Path) -> None:
     assert scored.returncode == 0, scored.stderr
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert metrics["sections"]["chat"]["accuracy"]["n"] == 8
+    assert metrics["scoring"] == {"name": "torch", "precision": "32-true", "device": "cpu"}
+
+    quick = call(tinyrm("eval", "first", "--path", "mine.jsonl", "--out", "quick", "--backend", "onnx"), tmp_path)
+    assert quick.returncode == 0, quick.stderr
+    again = json.loads((tmp_path / "quick" / "metrics.json").read_text())
+    assert again.pop("scoring") == {"name": "onnx", "precision": "32-true", "device": "cpu"}
+    assert again == {key: value for key, value in metrics.items() if key != "scoring"}
+    wrong = call(tinyrm("eval", "first", "--path", "mine.jsonl", "--backend", "onx"), tmp_path)
+    assert wrong.returncode == 2
+    assert "--backend onx is not known. Did you mean 'onnx'?" in wrong.stderr
 
     again = call(tinyrm("resume", "first"), tmp_path)
     assert again.returncode == 2

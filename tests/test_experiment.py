@@ -12,8 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from tinyrm.config import compose
 from tinyrm.errors import ConfigError, DataError, ModelError, OutOfMemoryError
 from tinyrm.evaluation.predictions import read_predictions
+from tinyrm.evaluation.scoring import score
 from tinyrm.experiment import ExperimentResult, prepare, run
-from tinyrm.model import load_model
+from tinyrm.model import int8_net, load_model
 from tinyrm.prompting import tokenize
 from tinyrm.runs import read_record
 
@@ -57,6 +58,7 @@ def test_the_record_says_what_ran(finished: ExperimentResult) -> None:
     assert record["versions"]["torch"] == torch.__version__
     assert record["config"]["freeze"] == 2
     assert record["seeds"] == {"seed": 0, "split_seed": 0}
+    assert record["scoring"] == {"name": "torch", "precision": "32-true", "device": "cpu"}
 
 
 def test_metrics_carry_n_and_interval_and_follow_from_the_predictions(finished: ExperimentResult) -> None:
@@ -70,6 +72,7 @@ def test_metrics_carry_n_and_interval_and_follow_from_the_predictions(finished: 
     assert pooled["low"] < pooled["value"] < pooled["high"]
     assert set(metrics["sections"]) == {"chat", "reasoning", "safety"}
     assert metrics["dev"]["accuracy"] == finished.dev_accuracy
+    assert metrics["scoring"] == {"name": "torch", "precision": "32-true", "device": "cpu"}
 
 
 def test_the_saved_model_gives_the_log_odds_that_were_recorded(finished: ExperimentResult) -> None:
@@ -180,6 +183,26 @@ def test_a_specialist_sees_its_section_only(tmp_path: Path) -> None:
     result = run(compose([*SMALL, "data.sections=[safety]", "tracking=none"]), tmp_path)
     assert set(result.evaluation.sections) == {"safety"}
     assert set(result.record["data"]["kept"]) == {"safety"}
+
+
+def test_what_scores_is_checked_first_and_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose([*SMALL, "evaluation.backend=int8", "tracking=none"])
+    monkeypatch.setattr("tinyrm.evaluation.backends.can_multiply_int8", lambda: False)
+    with pytest.raises(ModelError, match="int8 needs a CPU with AVX512-VNNI"):
+        prepare(config)
+    monkeypatch.setattr("tinyrm.evaluation.backends.can_multiply_int8", lambda: True)
+    result = run(config, tmp_path)
+    expected = {"name": "int8", "precision": "32-true", "device": "cpu"}
+    assert result.record["scoring"] == json.loads((tmp_path / "metrics.json").read_text())["scoring"] == expected
+    assert "scored by int8 in 32-true on cpu" in (tmp_path / "model" / "README.md").read_text()
+    saved = load_model(tmp_path / "model" / "merged")  # what is saved is the model, not how it was scored
+    assert all(parameter.dtype == torch.float32 for parameter in saved.net.parameters())
+    pairs = prepare(config).data.test
+    encoded = saved.layout.bind(tokenize(pairs, saved.tokenizer, spaced=saved.layout.spaced))
+    kept = read_predictions(tmp_path / "predictions.parquet").scores.log_odds
+    exact, int8 = score(saved.net, encoded, batch_tokens=512), score(int8_net(saved.net), encoded, batch_tokens=512)
+    assert kept == pytest.approx(int8.log_odds, abs=1e-6)
+    assert abs(kept - exact.log_odds).max() > 1e-5
 
 
 def test_rewardbench_from_a_local_file(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rich.logging import RichHandler
 
 from tinyrm import sweep
 from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
+from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Folders of data.cache_dir.
-CACHES = {"prefix": "output of frozen layers", "tokens": "tokenised pairs"}
+CACHES = {"prefix": "output of frozen layers", "tokens": "tokenised pairs", "onnx": "models exported for ONNX Runtime"}
 
 
 def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoReturn:
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--benchmark", default="pairs", help="rewardbench | rewardbench2 | pairs (default)")
     evaluate.add_argument("--path", help="local file or folder; needed for pairs, in place of the hub for the others")
     evaluate.add_argument("--out", type=Path, help="where metrics.json and predictions.parquet go")
+    evaluate.add_argument("--backend", default="auto", help="float32 (default) | bf16 | int8 | onnx: what scores")
     evaluate.add_argument("--partial", action="store_true", help="accept a benchmark that lacks subsets")
     cache = commands.add_parser("cache", help="what is kept between runs: tokens, and the frozen layers' output")
     cache.add_argument("action", choices=("show", "clear"), help="show how much there is, or remove it")
@@ -234,7 +236,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tinyrm.report.terminal import result_table
 
     out = options.out or options.run / f"eval-{options.benchmark}"
-    result = evaluate_saved(options.run, options.benchmark, options.path, out, partial=options.partial)
+    if options.backend not in BACKENDS:
+        raise ConfigError(f"--backend {options.backend} is not known.{did_you_mean(options.backend, BACKENDS)}")
+    result = evaluate_saved(
+        options.run,
+        options.benchmark,
+        options.path,
+        out,
+        partial=options.partial,
+        backend=options.backend,
+        cache_dir=compose().data.cache_dir,
+    )
     console = table_console()
     console.print(result_table(result))
     console.print(f"written to: {out}", highlight=False, soft_wrap=True)

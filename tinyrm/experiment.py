@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from tinyrm import provenance, reuse, tracking
@@ -36,6 +35,7 @@ from tinyrm.errors import (
     OutOfMemoryError,
     TinyRMError,
 )
+from tinyrm.evaluation.backends import Backend, check_backend, choose_backend
 from tinyrm.evaluation.results import EvaluationResult, evaluate
 from tinyrm.evaluation.saved import write_results
 from tinyrm.evaluation.scoring import score
@@ -96,6 +96,7 @@ def prepare(config: TinyRMConfig) -> Prepared:
     check(config)  # what needs nothing but the config, before anything is read
     found: list[TinyRMError] = []
     base = _attempt(lambda: reuse.base(config.model), found)
+    _attempt(lambda: check_backend(config.evaluation.backend), found)
     evaluation, before = config.evaluation, len(found)
     _attempt(lambda: reuse.benchmark(evaluation), found)
     if len(found) > before:
@@ -188,7 +189,9 @@ def _run(
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
         merged = merged_net(net)
-        scores = _score(merged, test, config, fitted.precision, frozen)
+        backend = choose_backend(config.evaluation.backend, config.trainer, fitted.precision)
+        record["scoring"] = asdict(backend)
+        scores = _score(merged, backend, test, config, frozen)
         result = evaluate(config.evaluation.benchmark, prepared.pairs.reported, scores, config.evaluation.partial)
     with clock.phase("save"):
         _record_training(record, fitted)
@@ -236,16 +239,13 @@ def _train(
 
 
 def _score(
-    merged: RewardNet, test: EncodedPairs, config: TinyRMConfig, precision: str, frozen: FrozenStore
+    merged: RewardNet, backend: Backend, test: EncodedPairs, config: TinyRMConfig, frozen: FrozenStore
 ) -> PairScores:
-    device = "cuda" if config.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
-    if device == "cpu" and config.trainer.precision == "auto":
-        precision = "32-true"  # what is reported must not depend on whether this CPU has bf16, unless it was asked for
     return score(
-        merged.to(device),
+        backend.ready(merged, test, config.data.cache_dir),
         test,
         batch_tokens=config.evaluation.batch_tokens,
-        precision=precision,
+        precision=backend.precision,
         progress=config.trainer.progress == "on" or (config.trainer.progress == "auto" and sys.stderr.isatty()),
         frozen=frozen,
     )
@@ -262,7 +262,9 @@ def _save(
 ) -> None:
     config = prepared.config
     name = config.tracking.name or f"tinyrm/{config.model.id}-{record['config_hash']}"
-    write_results(folder, result, prepared.pairs.reported, scores, name=name, dev=record["dev"])
+    write_results(
+        folder, result, prepared.pairs.reported, scores, name=name, dev=record["dev"], scoring=record["scoring"]
+    )
     if config.trainer.save_model == "none":
         return
     description = Description(

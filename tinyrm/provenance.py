@@ -13,7 +13,18 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("tinyrm", "torch", "lightning", "transformers", "peft", "hydra-core", "tokenizers", "safetensors", "numpy")
+_PACKAGES = (
+    "tinyrm",
+    "torch",
+    "lightning",
+    "transformers",
+    "peft",
+    "hydra-core",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "onnxruntime",
+)
 
 
 def code_revision(root: Path | None = None) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def problems(*overrides: str, facts: Facts | None = None) -> tuple[str, ...]:
         ("trainer.precision=fp8", "trainer.precision=fp8 is not known."),
         ("trainer.progress=yes please", "trainer.progress=yes please is not known."),
         ("trainer.save_model=adaptor", "trainer.save_model=adaptor is not known. Did you mean 'adapter'?"),
+        ("evaluation.backend=int4", "evaluation.backend=int4 is not known. Did you mean 'int8'"),
         ("evaluation.benchmark=rewardbench3", "evaluation.benchmark=rewardbench3 is not known. Did you mean"),
         ("tracking.loggers=[csv,wandbb]", "tracking.loggers=wandbb is not known. Did you mean 'wandb'?"),
         ("adapter.rank=0", "adapter.rank=0 must be at least 1."),

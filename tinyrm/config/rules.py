@@ -22,6 +22,7 @@ ORDERS = ("random", "both")
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "32", "bf16", "16")
 BENCHMARKS = ("pairs", "rewardbench", "rewardbench2")
+BACKENDS = ("auto", "float32", "bf16", "int8", "onnx")
 DORAS = ("fast", "peft")
 LAST_LAYERS = ("read", "whole")
 PREFIXES = ("auto", "on", "off")
@@ -98,6 +99,7 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("speed.prefix_dtype", c.speed.prefix_dtype, PREFIX_DTYPES),
         ("speed.optimizer", c.speed.optimizer, OPTIMIZER_KERNELS),
         ("evaluation.benchmark", c.evaluation.benchmark, BENCHMARKS),
+        ("evaluation.backend", c.evaluation.backend, BACKENDS),
         *(("tracking.loggers", logger, LOGGERS) for logger in c.tracking.loggers),
     ):
         if value not in known:

@@ -185,6 +185,9 @@ class EvaluationConfig:
     benchmark: str = "pairs"  # pairs (the data's own test split) | rewardbench | rewardbench2
     path: str | None = None  # a local copy of the benchmark; null takes it from the hub
     partial: bool = False  # accept a benchmark that lacks subsets, and average over those that are there
+    # What scores. auto: float32; on a GPU, or where trainer.precision was given, that of training | float32 | bf16 |
+    # int8: the linear layers in 8-bit integers, on a CPU with AVX512-VNNI | onnx: float32 by ONNX Runtime, on the CPU
+    backend: str = "auto"
     batch_tokens: int = 16384
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tinyrm.config import EvaluationConfig
+from tinyrm.evaluation.backends import choose_backend
 from tinyrm.evaluation.predictions import write_predictions
 from tinyrm.evaluation.results import EvaluationResult, evaluate
 from tinyrm.evaluation.rewardbench_json import ModelCard, write_rewardbench_json
 from tinyrm.evaluation.scoring import score
 from tinyrm.evaluation.sources import benchmark_pairs
 from tinyrm.files import write_json
-from tinyrm.model import load_model
+from tinyrm.model import load_model, merged_net
 from tinyrm.prompting import tokenize
 from tinyrm.types import PairScores, PreferencePair
 
@@ -31,6 +31,8 @@ def evaluate_saved(
     *,
     partial: bool = False,
     batch_tokens: int = EvaluationConfig().batch_tokens,
+    backend: str = EvaluationConfig().backend,
+    cache_dir: str | Path,
 ) -> EvaluationResult:
     """Score a saved model, and write `metrics.json`, `predictions.parquet` and `rewardbench/` into `out`.
 
@@ -41,19 +43,23 @@ def evaluate_saved(
         out: made if missing.
         partial: accept a benchmark that lacks subsets.
         batch_tokens: tokens of one batch.
+        backend: what scores, see :mod:`tinyrm.evaluation.backends`; 'auto' is float32.
+        cache_dir: where exported graphs are kept.
 
     Raises:
         ModelError, DataError, ConfigError: what is missing and what would be right.
     """
+    chosen = choose_backend(backend)
     saved = load_model(model)
     pairs = benchmark_pairs(benchmark, path)
     tokens = tokenize(pairs, saved.tokenizer, spaced=saved.layout.spaced)
-    net = saved.net.to("cuda" if torch.cuda.is_available() else "cpu")
-    scores = score(net, saved.layout.bind(tokens), batch_tokens=batch_tokens, progress=sys.stderr.isatty())
+    encoded = saved.layout.bind(tokens)
+    net = chosen.ready(merged_net(saved.net), encoded, cache_dir)
+    shown = sys.stderr.isatty()
+    scores = score(net, encoded, batch_tokens=batch_tokens, precision=chosen.precision, progress=shown)
     result = evaluate(benchmark, pairs, scores, partial)
-    write_results(
-        out, result, pairs, scores, name=f"tinyrm/{saved.description.model.id}-{saved.description.config_hash}"
-    )
+    name = f"tinyrm/{saved.description.model.id}-{saved.description.config_hash}"
+    write_results(out, result, pairs, scores, name=name, scoring=asdict(chosen))
     return result
 
 

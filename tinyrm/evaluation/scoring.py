@@ -10,14 +10,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from tinyrm.model import RewardNet
-from tinyrm.prompting import EncodedPairs, TensorBatch
+from tinyrm.model import OnnxNet, RewardNet
+from tinyrm.prompting import EncodedPairs, to_device
 from tinyrm.training import FrozenStore, ScoreStream
 from tinyrm.types import PairScores
 
 
 def score(
-    net: RewardNet,
+    net: RewardNet | OnnxNet,
     pairs: EncodedPairs,
     *,
     batch_tokens: int,
@@ -28,7 +28,7 @@ def score(
     """Score every pair in both orders, with the model on the device where it is.
 
     Args:
-        net: in eval mode here, whatever it was.
+        net: of :meth:`Backend.ready`, or any other; in eval mode here, whatever it was.
         pairs: n encoded pairs.
         batch_tokens: tokens of one batch.
         precision: Lightning's name of it; 'bf16-mixed' and '16-mixed' run under autocast.
@@ -38,23 +38,19 @@ def score(
     stream = ScoreStream(pairs, batch_tokens)
     chosen_first = np.zeros(len(pairs))
     chosen_second = np.zeros(len(pairs))
-    device = next(net.parameters()).device
+    device = net.device
     net.eval()
-    if frozen is not None:
+    if frozen is not None and isinstance(net, RewardNet):
         reads = stream.frozen_reads()
         stream.prefix = frozen.fill(net, reads, precision=precision, context=lambda: _autocast(device, precision))
     shown = track(stream, "scoring", len(stream), console=Console(stderr=True), disable=not progress)
     with torch.inference_mode(), _autocast(device, precision):
-        for indices, batch in zip(stream.batches, shown, strict=True):
-            both = net(_to(batch, device)).double().cpu().numpy().reshape(stream.orders, -1)
-            chosen_first[indices], chosen_second[indices] = both[0], both[-1]
+        # Read at the end: a GPU is not waited for while the next batch is made.
+        scored = [net(to_device(batch, device)) for batch in shown]
+    for indices, log_odds in zip(stream.batches, scored, strict=True):
+        both = log_odds.double().cpu().numpy().reshape(stream.orders, -1)
+        chosen_first[indices], chosen_second[indices] = both[0], both[-1]
     return PairScores(chosen_first, chosen_second, pairs.truncated, pairs.lengths.sum(axis=1))
-
-
-def _to(batch: TensorBatch, device: torch.device) -> TensorBatch:
-    moved: TensorBatch = {key: value.to(device) for key, value in batch.items() if key != "passes"}
-    moved["passes"] = [{key: value.to(device) for key, value in rows.items()} for rows in batch["passes"]]
-    return moved
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 from tinyrm.model.adapters import count_parameters, make_trainable
 from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_weights
 from tinyrm.model.families import FAMILIES, Family, family_of
+from tinyrm.model.int8 import can_multiply_int8, int8_net
 from tinyrm.model.masked import MaskedNet
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
+from tinyrm.model.onnx import OnnxNet, need_onnx
 from tinyrm.model.prefix import PrefixStore
 from tinyrm.model.saving import (
     Description,
@@ -23,18 +25,22 @@ __all__ = [
     "Description",
     "Family",
     "MaskedNet",
+    "OnnxNet",
     "PrefixStore",
     "RewardNet",
     "SavedModel",
     "build_net",
+    "can_multiply_int8",
     "count_parameters",
     "family_of",
     "find_backbone",
+    "int8_net",
     "load_model",
     "load_weights",
     "make_trainable",
     "merged_model",
     "merged_net",
+    "need_onnx",
     "pairwise_loss",
     "read_weights",
     "reward_net",

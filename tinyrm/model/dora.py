@@ -22,6 +22,8 @@ from peft.tuners.lora.variants import DoraLinearVariant
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinyrm.model.int8 import Int8Linear
+
 WHOLE = slice(None)
 
 
@@ -87,12 +89,14 @@ def use_fast_dora(model: PeftModel) -> int:
 
 
 def linear_rows(module: nn.Module, x: Tensor, rows: slice) -> Tensor:
-    """Some of the output rows of a linear layer, adapted or not, for `x` (..., in): (..., len(rows)).
+    """Some of the output rows of a linear layer, adapted, quantized or neither, for `x` (..., in): (..., len(rows)).
 
     The others are not computed where that can be helped.
     """
     if type(module) is nn.Linear:
         return _rows_of(module, x, rows)
+    if isinstance(module, Int8Linear):
+        return module.forward(x, rows)
     if isinstance(module, LoraLinear) and _known(module) and not module.merged and not module.disable_adapters:
         active = [name for name in module.active_adapters if name in module.lora_A]
         if len(active) == 1 and not _drops(module, active[0]):

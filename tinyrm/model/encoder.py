@@ -137,7 +137,7 @@ class ModernBertEncoder(Encoder):
         padding = _padding(mask)
         places = torch.arange(length, device=hidden.device)
         masks: dict[str, Tensor | None] = {"full_attention": padding, "sliding_attention": padding}
-        if length > config.sliding_window + 1:
+        if torch.compiler.is_compiling() or length > config.sliding_window + 1:
             near = (places[:, None] - places[None, :]).abs() <= config.sliding_window
             masks["sliding_attention"] = near[None, None] if padding is None else near & padding
         kinds = dict.fromkeys(config.layer_types)
@@ -147,7 +147,7 @@ class ModernBertEncoder(Encoder):
     def layer(self, index: int, hidden: Tensor, around: Around) -> Tensor:
         layer = self.layers[index]
         mask = around.masks[layer.attention_type]
-        wide = None if mask is None else mask.expand(len(hidden), -1, hidden.shape[1], -1)
+        wide = None if mask is None else mask.expand(hidden.shape[0], -1, hidden.shape[1], -1)
         output: Tensor = layer(
             hidden,
             attention_mask=_for(self.module.config, wide, hidden),
@@ -166,7 +166,7 @@ class ModernBertEncoder(Encoder):
         query = _rotated(query, cosine[0, position][:, None, None], sine[0, position][:, None, None])
         mask = around.masks[layer.attention_type]
         if mask is not None and mask.shape[2] > 1:  # its line at each row's position
-            mask = mask.expand(len(hidden), -1, -1, -1)[torch.arange(len(position)), :, position][:, :, None]
+            mask = mask.expand(hidden.shape[0], -1, -1, -1)[torch.arange(position.shape[0]), :, position][:, :, None]
         mixed = _attend(query, key, value, mask, attention.attention_dropout if attention.training else 0.0)
         own = at(hidden, position) + attention.out_drop(attention.Wo(mixed))
         output: Tensor = own + layer.mlp(layer.mlp_norm(own))
@@ -179,13 +179,15 @@ class ModernBertEncoder(Encoder):
 
 def at(hidden: Tensor, position: Tensor) -> Tensor:
     """(rows, seqlen, d), (rows,) -> (rows, d)."""
-    return hidden[torch.arange(len(position), device=hidden.device), position]
+    return hidden[torch.arange(position.shape[0], device=hidden.device), position]
 
 
 def _padding(mask: Tensor) -> Tensor | None:
     """(rows, 1, 1, seqlen) bool; None where nothing is padded, which lets attention take its fastest way."""
     real = mask.bool()
-    return None if bool(real.all()) else real[:, None, None, :]
+    if not torch.compiler.is_compiling() and bool(real.all()):  # an exported graph must hold for any batch
+        return None
+    return real[:, None, None, :]
 
 
 def _for(config: Any, mask: Tensor | None, hidden: Tensor) -> Tensor | None:

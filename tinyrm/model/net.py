@@ -65,13 +65,11 @@ class RewardNet(nn.Module):
 
     def forward(self, batch: TensorBatch) -> Tensor:
         """Log-odds that the chosen response is better, (pairs,) float32; a batch of `tinyrm.prompting.encoding`."""
-        score = self._cloze if self.objective == "cloze" else self._reward
-        scores = torch.cat([score(rows) for rows in batch["passes"]]).float()[batch["unsort"]]
-        if self.objective == "cloze":
-            signed: Tensor = scores * batch["sign"]
-            return signed
-        chosen, rejected = scores.chunk(2)
-        return chosen - rejected
+        return log_odds_of(torch.cat([self.scores(rows) for rows in batch["passes"]]), batch, self.objective)
+
+    def scores(self, rows: dict[str, Tensor]) -> Tensor:
+        """(rows,) what the head says of each row of a forward pass: log-odds of A against B, or a reward."""
+        return self._cloze(rows) if self.objective == "cloze" else self._reward(rows)
 
     def _cloze(self, rows: dict[str, Tensor]) -> Tensor:
         """(rows,) log-odds of verbalizer A against B: only the mask position and two rows of the vocabulary matrix."""
@@ -94,7 +92,7 @@ class RewardNet(nn.Module):
             rewards: Tensor = self.base_model(**rows).logits[:, 0]
             return rewards
         assert self.family.reward is not None
-        first = torch.zeros(len(rows["attention_mask"]), dtype=torch.long, device=rows["attention_mask"].device)
+        first = torch.zeros(rows["attention_mask"].shape[0], dtype=torch.long, device=rows["attention_mask"].device)
         return self.family.reward(self.base_model, runner.run_at(rows, self._start(rows), first))
 
     def _start(self, rows: dict[str, Tensor]) -> int:
@@ -125,6 +123,11 @@ class RewardNet(nn.Module):
         base: PreTrainedModel = self.__dict__["base"]
         return base
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.parameters()).device
+
     def trained_state(self) -> dict[str, Tensor]:
         """Name -> value of every trained parameter: all that a checkpoint must keep."""
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
@@ -153,6 +156,16 @@ def build_net(
             layer.compile(dynamic=True)  # of any length: one graph for all batches
     whole = speed.last_layer == "whole"
     return RewardNet(trainable, family, objective, verbalizers, freeze=freeze, whole=whole)
+
+
+def log_odds_of(scores: Tensor, batch: TensorBatch, objective: str) -> Tensor:
+    """(rows of all passes,) scores of the rows of a batch -> (pairs,) float32, see :meth:`RewardNet.forward`."""
+    ordered = scores.float()[batch["unsort"]]
+    if objective == "cloze":
+        signed: Tensor = ordered * batch["sign"]
+        return signed
+    chosen, rejected = ordered.chunk(2)
+    return chosen - rejected
 
 
 def pairwise_loss(log_odds: Tensor, label_smoothing: float = 0.0) -> Tensor:

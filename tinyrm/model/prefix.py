@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from tinyrm.errors import StorageError
 from tinyrm.model.net import RewardNet
@@ -207,25 +208,30 @@ def operations_per_byte(net: RewardNet, dtype: str) -> float:
 def prefix_keys(net: RewardNet, precision: str, dtype: str) -> list[str]:
     """What decides the output of the first 1, 2, ... frozen layers beside the tokens: a key each."""
     model = net.base_model
-    config = {k: v for k, v in model.config.to_dict().items() if k not in _NAMES}
     device = next(net.parameters()).device.type
     digest = hashlib.blake2b(digest_size=16)
     versions = (torch.__version__, transformers.__version__)
     how = (precision, dtype, device, model.config._attn_implementation, *versions)
-    digest.update(repr((_FORMAT, sorted(config.items(), key=str), how)).encode())
+    digest.update(repr((_FORMAT, config_items(model), how)).encode())
     for module in net.family.embeddings_of(model):
-        _feed(digest, module)
+        feed_weights(digest, module)
     keys = []
     for layer in net.family.layers_of(model)[: net.freeze]:
-        _feed(digest, layer)
+        feed_weights(digest, layer)
         keys.append(digest.hexdigest())
     return keys
+
+
+def config_items(model: PreTrainedModel) -> list[tuple[str, Any]]:
+    """What a model's config says of how it computes, in order."""
+    return sorted(((k, v) for k, v in model.config.to_dict().items() if k not in _NAMES), key=str)
 
 
 _NAMES = ("_name_or_path", "transformers_version", "architectures", "id2label", "label2id", "problem_type", "dtype")
 
 
-def _feed(digest: Any, module: nn.Module) -> None:
+def feed_weights(digest: Any, module: nn.Module) -> None:
+    """Add every parameter and buffer, with its name, to a digest of `hashlib`."""
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

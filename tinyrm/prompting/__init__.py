@@ -1,6 +1,6 @@
 """Prompting: templates, truncation, tokenising. A pair becomes token ids and the position of the mask."""
 
-from tinyrm.prompting.encoding import EncodedPairs, Layout, TensorBatch
+from tinyrm.prompting.encoding import EncodedPairs, Layout, TensorBatch, to_device
 from tinyrm.prompting.template import Template, compile_template
 from tinyrm.prompting.tokens import PairTokens, tokenize
 from tinyrm.prompting.truncation import allot, keep
@@ -14,5 +14,6 @@ __all__ = [
     "allot",
     "compile_template",
     "keep",
+    "to_device",
     "tokenize",
 ]

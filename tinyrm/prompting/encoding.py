@@ -40,6 +40,18 @@ TensorBatch = dict[str, Any]  # see the module
 PROMPT, CHOSEN, REJECTED = range(len(PARTS))
 
 
+def to_device(batch: TensorBatch, device: torch.device) -> TensorBatch:
+    """The same batch on a device; to a GPU from pinned memory, so that the copy need not be waited for."""
+    pinned = device.type == "cuda"
+
+    def moved(value: Tensor) -> Tensor:
+        return (value.pin_memory() if pinned else value).to(device, non_blocking=pinned)
+
+    whole: TensorBatch = {key: moved(value) for key, value in batch.items() if key != "passes"}
+    whole["passes"] = [{key: moved(value) for key, value in rows.items()} for rows in batch["passes"]]
+    return whole
+
+
 @dataclass(frozen=True)
 class Layout:
     """A compiled template with what is needed to lay out rows.

@@ -25,7 +25,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, lowercase: bool, c
 
     Words are split as BERT does (Devlin et al. 2019), each digit is a token of its own, and the end of a line is one,
     so that lists and code keep their shape. Letters of the Latin alphabet are always single tokens, and with them the
-    usual verbalizers. Which of two pieces that are equally frequent comes in is left to chance (by `tokenizers`), so two
+    usual verbalizers. Which of two pieces that are equally frequent comes in is left to chance, so two
     trainings on one corpus may differ in a few entries: keep the tokenizer.
 
     Args:

@@ -19,6 +19,7 @@ def model_card(config: TinyRMConfig, result: EvaluationResult, record: dict[str,
         for name, m in result.sections.items()
     ]
     dev = record["dev"]["accuracy"] if record.get("dev") else float("nan")
+    scored = "{name} in {precision} on {device}".format(**record["scoring"])
     return f"""---
 library_name: transformers
 base_model: {base}
@@ -34,8 +35,8 @@ Says which of two responses to a prompt is better. Trained with TinyRM (config `
 {chr(10).join(rows)}
 | **overall** (mean of sections) | {result.overall.n} | {_percent(result.overall.accuracy)} | | |
 
-Benchmark: {result.benchmark.name}. Dev accuracy of the kept weights: {100 * dev:.1f}%. Trained parameters:
-{record["parameters"]["trained"]:,} of {record["parameters"]["all"]:,};
+Benchmark: {result.benchmark.name}, scored by {scored}. Dev accuracy of the kept weights: {100 * dev:.1f}%.
+Trained parameters: {record["parameters"]["trained"]:,} of {record["parameters"]["all"]:,};
 freeze={config.freeze}; prompt={config.prompt.id}.
 
 - `merged/` loads with `transformers.{auto}`; `adapter/` (where there is one) with `peft` on top of the base model.

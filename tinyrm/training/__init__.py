@@ -2,7 +2,7 @@
 
 from tinyrm.training.callbacks import history_of
 from tinyrm.training.datamodule import PairDataModule, ScoreStream
-from tinyrm.training.fit import FitResult, choose_precision, fit
+from tinyrm.training.fit import FitResult, can_multiply_bf16, choose_precision, fit
 from tinyrm.training.frozen import FrozenStore
 from tinyrm.training.history import BEST, HISTORY, LAST, History
 from tinyrm.training.module import TinyRM
@@ -17,6 +17,7 @@ __all__ = [
     "PairDataModule",
     "ScoreStream",
     "TinyRM",
+    "can_multiply_bf16",
     "choose_precision",
     "fit",
     "history_of",

@@ -112,11 +112,11 @@ def choose_precision(config: LoopConfig) -> str:
     if config.precision != "auto":
         return names[config.precision]
     on_gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    native = torch.cuda.is_bf16_supported() if on_gpu else _cpu_has_bf16()
+    native = torch.cuda.is_bf16_supported() if on_gpu else can_multiply_bf16()
     return names["bf16" if native else "32"]
 
 
-def _cpu_has_bf16() -> bool:
+def can_multiply_bf16() -> bool:
     """Whether this CPU multiplies bf16 natively; one that does not emulates it, slower than float32."""
     probes = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(bool(probe()) for probe in probes if probe is not None)

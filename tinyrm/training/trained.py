@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tinyrm.config import OptimizerConfig
 from tinyrm.errors import ConfigError, NonFiniteLossError
+from tinyrm.prompting import TensorBatch, to_device
 from tinyrm.training.muon import MuonAdamW
 
 
@@ -70,6 +71,9 @@ class TrainedModule(L.LightningModule):
                 "longer optimizer.warmup_fraction or trainer.precision=32; the last good checkpoint is kept."
             )
         return loss
+
+    def transfer_batch_to_device(self, batch: TensorBatch, device: torch.device, dataloader_idx: int) -> TensorBatch:
+        return to_device(batch, device)
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
         torch.manual_seed(((self.seed * 1_000_003 + batch_idx) * 1_009 + self.global_rank) % 2**63)
