@@ -2,7 +2,7 @@
 
 Each contender runs in a process of its own, one after the other, on the same pairs; ratios within one table compare.
 `--data FOLDER` takes real pairs (train/dev/test files), else the synthetic suite is used. `--quick` runs everything on
-a toy model, to see that it works: its times say nothing.
+a toy model, to see that it works: its times say nothing. How a sweep grows with its trials: `make bench-sweep`.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from speed_parts.grid import GRIDS, measure_grid
+from speed_parts.grid import measure_grid
+from speed_parts.scoring import BACKENDS, EXACT, SCORED_MODEL, STORED, TOLERANCE, losses
 from speed_parts.setup import FULL, QUICK
+from speed_parts.tables import grid_table, growth_table, loss_table, step_table, table
 from sweep_parts.common import ROOT, Target, machine
 
 TRL = "trl==1.16.0"  # for its RewardTrainer; put into a folder of its own, never a dependency
-PARTS = ("training", "reward", "scoring", "steps", "grid")
+PARTS = ("training", "reward", "scoring", "steps", "growth", "grid")
 TRAINING = ("plain loop", "ours, speed=plain", "ours, no store", "ours", "ours, stored")
 REWARD = ("reward: TRL", "reward: ours")
-SCORING = ("score: pipeline", "score: ours", "score: ours, store filled")
+SCORING = (SCORED_MODEL, "score: pipeline", EXACT, *BACKENDS, STORED)
 # What the second of two is asked to be, times the first.
 WANTED = (
     ("plain loop", "ours", 6.0),
     ("plain loop", "ours, stored", 12.0),
     ("reward: TRL", "reward: ours", 1.5),
-    ("score: pipeline", "score: ours", 3.0),
+    ("score: pipeline", EXACT, 3.0),
+    *(("score: pipeline", name, 3.0) for name in BACKENDS),
 )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a folder of pairs")
-    parser.add_argument(
-        "--only", default="", help="parts, as in training,steps (all: training,reward,scoring,steps,grid)"
-    )
+    parser.add_argument("--model", type=Path, help="a run of a Bradley-Terry MiniLM to score with, else one is trained")
+    parser.add_argument("--only", default="", help=f"parts, as in training,steps (all: {','.join(PARTS)})")
     parser.add_argument("--quick", action="store_true", help="toy sizes")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each contender")
     parser.add_argument("--out", type=Path, default=Path("bench-speed.json"), help="where the figures go")
@@ -59,15 +60,26 @@ def main() -> int:
     targets = _targets(found)
     found["targets"] = [t.as_json() for t in targets]
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for part, table in (("contenders", _table), ("steps", _step_table), ("grid", _grid_table)):
+    tables = {
+        "contenders": table,
+        "losses": loss_table,
+        "steps": step_table,
+        "growth": growth_table,
+        "grid": grid_table,
+    }
+    for part, shown in tables.items():
         if found.get(part):
-            console.print(table(found[part]))
+            console.print(shown(found[part]))
     for target in targets:
         console.print(target.line(), highlight=False)
     console.print(f"figures: {options.out}", highlight=False)
     different = "grid" in found and found["grid"]["largest_difference"] > found["grid"]["tolerance"]
     if different:
         console.print("the grids' numbers differ", highlight=False)
+    for name, limit in TOLERANCE.items():
+        if found["losses"].get(name, {"largest_difference": 0.0})["largest_difference"] > limit:
+            console.print(f"{name}: the log-odds differ", highlight=False)
+            different = True
     missed = not options.quick and not all(t.met for t in targets)  # in quick runs times say nothing, equality does
     return int(different or missed)
 
@@ -77,11 +89,19 @@ def _measure(options: argparse.Namespace, parts: list[str]) -> dict[str, Any]:
     groups = {"training": TRAINING, "reward": REWARD, "scoring": SCORING}
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as scratch:
         found["contenders"] = {}
+        if options.model:
+            (Path(scratch) / "cache").mkdir()
+            (Path(scratch) / "cache" / "model").symlink_to(options.model.resolve())
         for name in [n for part, group in groups.items() if part in parts for n in group]:
+            if name == SCORED_MODEL and options.model:
+                continue
             found["contenders"][name] = figures = _run(name, options, Path(scratch))
             print(f"  {name}: {figures['pairs_per_second']:.2f} pairs/s", flush=True)
+        found["losses"] = losses(found["contenders"])
         if "steps" in parts:
             found["steps"] = _run("steps", options, Path(scratch))
+        if "growth" in parts:
+            found["growth"] = _run("growth", options, Path(scratch))
         if "grid" in parts:
             found["grid"] = measure_grid(Path(scratch), options.data, options.quick)
     return found
@@ -101,7 +121,7 @@ def _targets(found: dict[str, Any]) -> list[Target]:
 
 def _run(name: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """A contender's figures, from a process of its own."""
-    group = "store" if name in ("ours", "ours, stored", "score: ours, store filled") else name
+    group = "store" if name in ("ours", "ours, stored", STORED) else name
     cache = scratch / "cache" / re.sub(r"\W+", "-", group)
     out = scratch / "figures.json"
     command = [sys.executable, __file__, "--contender", name, "--cache", str(cache), "--out", str(out)]
@@ -110,7 +130,7 @@ def _run(name: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any
     threads = {key: str(options.threads) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     quiet = {"TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
     path = {"PYTHONPATH": str(_trl(options.trl))} if name == "reward: TRL" else {}
-    for _ in range(2 if name == "score: ours, store filled" else 1):  # the first fills it
+    for _ in range(2 if name == STORED else 1):  # the first fills it
         env = {**os.environ, **threads, **quiet, **path}
         done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
         if done.returncode:
@@ -142,44 +162,6 @@ def _contend(options: argparse.Namespace) -> int:
     figures["store_mib"] = sum(p.stat().st_size for p in store.glob("*/*") if p.is_file()) // 2**20
     options.out.write_text(json.dumps(figures), encoding="utf-8")
     return 0
-
-
-def _table(figures: dict[str, Any]) -> Table:
-    """Pairs a second of each contender."""
-    shown = Table(title="Pairs a second, whole runs")
-    shown.add_column("contender")
-    for column in ("pairs/s", "padding, %", "peak memory, MiB", "store, MiB"):
-        shown.add_column(column, justify="right")
-    for name, own in figures.items():
-        padding = f"{100 * own['padding']:.1f}" if "padding" in own else ""
-        store = str(own["store_mib"] or "")
-        shown.add_row(name, f"{own['pairs_per_second']:.2f}", padding, f"{own['peak_memory_mib']:,}", store)
-    return shown
-
-
-def _step_table(found: dict[str, Any]) -> Table:
-    shown = Table(title=f"A step over {found['tokens']:,} tokens, all layers trained")
-    shown.add_column("adapter")
-    shown.add_column("ms", justify="right")
-    shown.add_column("times LoRA", justify="right")
-    for name, ms in found["ms"].items():
-        shown.add_row(name, f"{ms:.0f}", f"{ms / found['ms']['lora']:.2f}")
-    shown.caption = f"full: {found['gflops']:.0f} GFLOP/s, plain GEMMs of its shapes {found['gemm_gflops']:.0f}"
-    return shown
-
-
-def _grid_table(found: dict[str, Any]) -> Table:
-    shown = Table(title=f"A grid of {found['trials']} trials: {' '.join(found['grid'])}")
-    shown.add_column("sweeper")
-    for column in ("seconds", "times ours", "mean test accuracy, %"):
-        shown.add_column(column, justify="right")
-    for name in GRIDS:
-        seconds, accuracy = found["seconds"][name], found["mean_test_accuracy"][name]
-        shown.add_row(name, f"{seconds:.1f}", f"{seconds / found['seconds'][GRIDS[0]]:.1f}", f"{100 * accuracy:.1f}")
-    shown.caption = (
-        f"largest difference of a number of metrics.json from speed=plain: {found['largest_difference']:.2g}"
-    )
-    return shown
 
 
 if __name__ == "__main__":

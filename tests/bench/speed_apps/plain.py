@@ -7,6 +7,7 @@ logits over the whole vocabulary, every layer computed every time. `python plain
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def main(composed: DictConfig) -> float:
     trainer.validate(module, loaders[1], verbose=False)
     dev_accuracy = module.accuracy()
     trainer.test(module, loaders[2], verbose=False)
-    found = {"dev": dev_accuracy, "test": module.accuracy()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    found = {"dev": dev_accuracy, "test": module.accuracy(), "peak_memory_mib": peak}
     (Path(HydraConfig.get().runtime.output_dir) / "accuracy.json").write_text(json.dumps(found), encoding="utf-8")
     return dev_accuracy
 

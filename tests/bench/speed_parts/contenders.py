@@ -5,23 +5,21 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from speed_apps.plain import IGNORED, one_pass
 
-from tinyrm.evaluation.scoring import score
 from tinyrm.experiment import run
-from tinyrm.model import load_weights, merged_net
-from tinyrm.training import FrozenStore
+from tinyrm.model import load_weights
 
-from .setup import Size, start
+from .growth import growth
+from .scoring import BACKENDS, EXACT, SCORED_MODEL, STORED, ours_scoring, pipeline_scoring, train_scored
+from .setup import Figures, Size, start
 from .steps import step_times
-
-Figures = dict[str, Any]
 
 
 def ours_training(size: Size, data: str | None, cache: str, *overrides: str) -> Figures:
@@ -118,36 +116,6 @@ def trl_reward(size: Size, data: str | None, cache: str) -> Figures:
     return {"pairs_per_second": len(train) / seconds}
 
 
-def ours_scoring(size: Size, data: str | None, cache: str, *, store: bool = False) -> Figures:
-    """`score`: sorted by length, adapters merged, one position of the last layer."""
-    begun = start(size, data, "objective=bradley_terry", f"data.cache_dir={cache}")
-    net = merged_net(begun.base.net(begun.config))
-    frozen = FrozenStore(begun.config.speed, cache, shared=True) if store else None
-    began = time.perf_counter()
-    score(net, begun.test, batch_tokens=begun.config.evaluation.batch_tokens, frozen=frozen)
-    return {"pairs_per_second": len(begun.test) / (time.perf_counter() - began)}
-
-
-def pipeline_scoring(size: Size, data: str | None, cache: str) -> Figures:
-    """A `text-classification` pipeline, called as the `rewardbench` tools call it: chosen texts, then rejected ones."""
-    from transformers import pipeline
-
-    begun = start(size, data, "objective=bradley_terry")
-    net = merged_net(begun.base.net(begun.config))
-    tokenizer = begun.base.backbone.tokenizer
-    pipe = pipeline("text-classification", model=net.base_model, tokenizer=tokenizer, device="cpu")
-    pairs = begun.pairs.reported
-    texts = [
-        [{"text": pair.prompt_text, "text_pair": response} for pair, response in zip(pairs, side, strict=True)]
-        for side in ([p.chosen for p in pairs], [p.rejected for p in pairs])
-    ]
-    settings = {"batch_size": 8, "truncation": True, "padding": True, "max_length": 512, "function_to_apply": "none"}
-    began = time.perf_counter()
-    for side in texts:
-        pipe(side, **settings)
-    return {"pairs_per_second": len(pairs) / (time.perf_counter() - began)}
-
-
 CONTENDERS: dict[str, Callable[..., Figures]] = {
     "plain loop": plain_training,
     "ours": ours_training,
@@ -156,8 +124,11 @@ CONTENDERS: dict[str, Callable[..., Figures]] = {
     "ours, speed=plain": lambda size, data, cache: ours_training(size, data, cache, "speed=plain"),
     "reward: TRL": trl_reward,
     "reward: ours": ours_reward,
+    SCORED_MODEL: train_scored,
     "score: pipeline": pipeline_scoring,
-    "score: ours": ours_scoring,
-    "score: ours, store filled": lambda size, data, cache: ours_scoring(size, data, cache, store=True),
+    EXACT: ours_scoring,
+    **{name: partial(ours_scoring, backend=backend) for name, backend in BACKENDS.items()},
+    STORED: partial(ours_scoring, store=True),
     "steps": lambda size, data, cache: step_times(size, data),
+    "growth": lambda size, data, cache: growth(size, data),
 }

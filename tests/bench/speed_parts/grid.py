@@ -58,6 +58,10 @@ def measure_grid(scratch: Path, data: str | None, quick: bool) -> dict[str, Any]
     if not len(ours) == len(slow) == len(plain) == trials:
         raise RuntimeError(f"{len(ours)}, {len(slow)} and {len(plain)} of {trials} trials ended, below {scratch}")
     far = differences(ours, slow)
+    records = {
+        name: [json.loads(p.read_text(encoding="utf-8"))["peak_memory_mib"]["process"] for p in found]
+        for name, found in ((n, (folders[n] / "m").rglob("run.json")) for n in (OURS, SLOW))
+    }
     return {
         "grid": asked,
         "trials": trials,
@@ -65,6 +69,10 @@ def measure_grid(scratch: Path, data: str | None, quick: bool) -> dict[str, Any]
         "ratio": seconds[PLAIN] / seconds[OURS],
         "largest_difference": max(far.values()),
         "tolerance": TOLERANCE,
+        "peak_memory_mib": {
+            **{name: max(peaks) for name, peaks in records.items()},  # of training
+            PLAIN: max(p["peak_memory_mib"] for p in plain),
+        },
         "mean_test_accuracy": {
             OURS: statistics.mean(numbers["pooled.accuracy.value"] for numbers in ours.values()),
             SLOW: statistics.mean(numbers["pooled.accuracy.value"] for numbers in slow.values()),

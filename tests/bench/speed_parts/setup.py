@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tinyrm import reuse
 from tinyrm.config import TinyRMConfig, compose
 from tinyrm.prompting import EncodedPairs, Layout
+
+Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Size:
 
     Attributes:
         overrides: model and data, as a person would type them.
-        train, scored: pairs to train on and to score.
+        train, scored: pairs to train on and to score (and to train the model on that scores).
         plain: pairs of the plain loops, which are slow and whose speed does not depend on how many there are.
         epochs: of training, counted whole.
         repeats: of timed steps.
@@ -31,7 +34,7 @@ class Size:
     freeze: int
 
 
-FULL = Size(("model=minilm",), train=240, scored=160, plain=64, epochs=3, repeats=10, freeze=4)
+FULL = Size(("model=minilm",), train=240, scored=400, plain=64, epochs=3, repeats=10, freeze=4)
 QUICK = Size(("model=tiny",), train=24, scored=24, plain=16, epochs=2, repeats=2, freeze=4)
 
 
@@ -60,7 +63,7 @@ def start(size: Size, data: str | None, *overrides: str) -> Start:
             *source,
             f"data.max_train_pairs={size.train}",
             "data.max_dev_pairs=8",
-            f"data.max_test_pairs={size.scored}",
+            f"data.max_test_pairs={size.plain}",
             f"freeze={size.freeze}",
             "trainer.precision=32",
             "trainer.accelerator=cpu",

@@ -39,10 +39,10 @@ def step_times(size: Size, data: str | None) -> dict[str, Any]:
     best = dict.fromkeys(nets, float("inf"))
     for turn in range(size.repeats + 1):  # the first warms up
         for name, net in nets.items():
-            seconds = _seconds(lambda net=net: _step(net, passes))  # type: ignore[misc]
+            seconds = seconds_of(lambda net=net: step(net, passes))  # type: ignore[misc]
             best[name] = min(best[name], seconds) if turn else best[name]
     with FlopCounterMode(display=False) as counter:
-        _step(nets["full"], passes)
+        step(nets["full"], passes)
     achieved = counter.get_total_flops() / best["full"]
     tokens = int(passes["passes"][0]["attention_mask"].sum())
     peak = _gemm(nets["full"], tokens, size.repeats)
@@ -55,12 +55,14 @@ def step_times(size: Size, data: str | None) -> dict[str, Any]:
     }
 
 
-def _step(net: RewardNet, batch: dict[str, Any]) -> None:
+def step(net: RewardNet, batch: dict[str, Any]) -> None:
+    """Forward and backward."""
     net.zero_grad(set_to_none=True)
     pairwise_loss(net(batch)).backward()
 
 
-def _seconds(action: Callable[[], Any]) -> float:
+def seconds_of(action: Callable[[], Any]) -> float:
+    """Of one call."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
@@ -77,6 +79,6 @@ def _gemm(net: RewardNet, tokens: int, repeats: int) -> float:
         for rows, inner, columns in ((tokens, width, out), (tokens, out, width), (width, tokens, out)):
             a, b = torch.randn(rows, inner), torch.randn(inner, columns)
             torch.mm(a, b)
-            seconds += min(_seconds(lambda a=a, b=b: torch.mm(a, b)) for _ in range(2 * repeats))  # type: ignore[misc]
+            seconds += min(seconds_of(lambda a=a, b=b: torch.mm(a, b)) for _ in range(2 * repeats))  # type: ignore[misc]
             operations += 2 * rows * inner * columns
     return operations / seconds
