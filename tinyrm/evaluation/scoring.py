@@ -45,7 +45,7 @@ def score(
         stream.prefix = frozen.fill(net, reads, precision=precision, context=lambda: _autocast(device, precision))
     shown = track(stream, "scoring", len(stream), console=Console(stderr=True), disable=not progress)
     with torch.inference_mode(), _autocast(device, precision):
-        # Read at the end: a GPU is not waited for while the next batch is made.
+        # Read at the end: what a GPU has been given last is not waited for while the next batch is made.
         scored = [net(to_device(batch, device)) for batch in shown]
     for indices, log_odds in zip(stream.batches, scored, strict=True):
         both = log_odds.double().cpu().numpy().reshape(stream.orders, -1)
