@@ -155,7 +155,7 @@ def test_verbose_shows_the_traceback(tmp_path: Path) -> None:
 def test_help_names_the_groups(tmp_path: Path) -> None:
     done = call(command("--help"), tmp_path)
     assert done.returncode == 0
-    for word in ("adapter: dora, full, lora, none", "minilm", "freeze=2,4"):
+    for word in ("adapter: dora, full, lora, none", "nano", "freeze=2,4"):
         assert word in done.stdout
 
 

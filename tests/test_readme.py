@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinyrm.cli import main
-from tinyrm.config import check, compose
+from tinyrm.config import check, check_pretraining, compose, compose_pretraining
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,6 +55,11 @@ def test_sweep_lines_pass_their_checks(line: str, tmp_path: Path) -> None:
     assert "trials" in done.stdout
 
 
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("tinyrm pretrain")])
+def test_pretraining_lines_compose(line: str) -> None:
+    check_pretraining(compose_pretraining(shlex.split(line, comments=True)[2:]))
+
+
 def test_there_are_run_lines() -> None:
     assert len(RUNS) >= 10
 
@@ -74,7 +79,7 @@ def test_tinyrm_sweep_verbs_exist(verb: str, capsys: pytest.CaptureFixture[str])
     assert ended.value.code == 0
 
 
-@pytest.mark.parametrize("command", ["resume", "eval", "cache"])
+@pytest.mark.parametrize("command", ["resume", "eval", "cache", "pretrain"])
 def test_tinyrm_commands_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"tinyrm {command}" in README
     with pytest.raises(SystemExit) as ended:

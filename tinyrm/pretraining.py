@@ -31,7 +31,16 @@ from tinyrm.evaluation.language import NGrams
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.evaluation.scoring import score
 from tinyrm.files import write_json
-from tinyrm.model import Backbone, MaskedNet, find_backbone, load_weights, reward_net, save_backbone, token_id
+from tinyrm.model import (
+    Backbone,
+    MaskedNet,
+    can_compile,
+    find_backbone,
+    load_weights,
+    reward_net,
+    save_backbone,
+    token_id,
+)
 from tinyrm.prompting import EncodedPairs, Layout, tokenize
 from tinyrm.prompting.wordpiece import train_tokenizer
 from tinyrm.report.card import pretraining_card
@@ -129,7 +138,9 @@ def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock)
         data = _data(prepared)
     with clock.phase("build"):
         model = load_weights(backbone, "cloze", seed=config.seed)
-        net = MaskedNet(model, backbone.family, compiled=config.compile)
+        if config.compile and not can_compile():
+            log.warning("compile=true: no C++ compiler or Triton was found; the layers are run as they stand.")
+        net = MaskedNet(model, backbone.family, compiled=config.compile and can_compile())
     record["parameters"] = sum(p.numel() for p in model.parameters())
     record["text"] = {"train": len(data.text.ids), "dev": len(data.dev_text.ids)}
     log.info(

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 import pytest
 from omegaconf import OmegaConf
 
-from tinyrm.config import TinyRMConfig, check, compose, config_dir
+from tinyrm.config import TinyRMConfig, check, check_pretraining, compose, compose_pretraining, config_dir
 from tinyrm.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-BESIDE = {"sweep", "sweeps"}  # how experiments are swept, not what one is
+BESIDE = {"sweep", "sweeps", "recipe"}  # how experiments are swept, and pretrainings: not what an experiment is
 FILES = sorted(p.relative_to(CONF) for p in CONF.glob("*/*.yaml") if p.parent.name not in BESIDE)
 CHOICES = [f"{path.parent}={path.stem}" for path in FILES]
 
@@ -50,6 +50,11 @@ def test_every_choice_composes_and_passes_the_rules(choice: str) -> None:
     for key, value in written.items():
         if value != "???":
             assert getattr(chosen, key) == value
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
+def test_every_recipe_composes_and_passes_the_rules(recipe: str) -> None:
+    check_pretraining(compose_pretraining([f"+recipe={recipe}", "corpus.path=texts"]))
 
 
 @pytest.mark.parametrize("choice", sorted(NEEDS))

@@ -4,7 +4,7 @@ from tinyrm.model.adapters import count_parameters, make_trainable
 from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_weights
 from tinyrm.model.families import FAMILIES, Family, family_of
 from tinyrm.model.int8 import can_multiply_int8, int8_net
-from tinyrm.model.masked import MaskedNet
+from tinyrm.model.masked import MaskedNet, can_compile
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
 from tinyrm.model.onnx import OnnxNet, need_onnx
 from tinyrm.model.prefix import PrefixStore
@@ -30,6 +30,7 @@ __all__ = [
     "RewardNet",
     "SavedModel",
     "build_net",
+    "can_compile",
     "can_multiply_int8",
     "count_parameters",
     "family_of",

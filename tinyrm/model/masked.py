@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from typing import Any
 
 import torch
@@ -13,6 +16,13 @@ from transformers import PreTrainedModel
 from tinyrm.model.families import Family, vocabulary_of
 
 _GRAPHS = 64
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds what it generates code with: Triton where there is a GPU, else a C++ compiler."""
+    if torch.cuda.is_available():
+        return importlib.util.find_spec("triton") is not None
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++"))
 
 
 class MaskedNet(nn.Module):

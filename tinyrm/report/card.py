@@ -9,6 +9,8 @@ from tinyrm.evaluation.metrics import is_defined
 from tinyrm.evaluation.results import EvaluationResult
 from tinyrm.types import Metric
 
+_SOURCES = 40  # that a pretrained backbone's card lists by name
+
 
 def model_card(config: TinyRMConfig, result: EvaluationResult, record: dict[str, Any]) -> str:
     """Markdown with YAML front matter: what the model is, its numbers with intervals, how to load it, its limits."""
@@ -58,7 +60,10 @@ def pretraining_card(config: PretrainingConfig, record: dict[str, Any]) -> str:
         if name in held
     ]
     curve = [f"| {e['step']:.0f} | {e['loss']:.3f} | {_share(e)} |" for e in record["curve"]]
-    sources = [f"| {name or 'not named'} | {size:,} |" for name, size in record["sources"].items()]
+    largest = sorted(record["sources"].items(), key=lambda item: -item[1])
+    sources = [f"| {name or 'not named'} | {size:,} |" for name, size in largest[:_SOURCES]]
+    if rest := largest[_SOURCES:]:
+        sources.append(f"| {len(rest)} others | {sum(size for _, size in rest):,} |")
     line = "\n".join
     return f"""---
 library_name: transformers
