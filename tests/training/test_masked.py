@@ -9,10 +9,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyrm.config import AnswersConfig, LoopConfig, MaskingConfig, ModelConfig, OptimizerConfig, prompt_choice
+from tinyrm.config import (
+    AnswersConfig,
+    LoopConfig,
+    MaskingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    VerbalizerConfig,
+    prompt_choice,
+)
 from tinyrm.data.comparisons import passage_pairs
 from tinyrm.data.corpus import Document
-from tinyrm.model import Backbone, MaskedNet, find_backbone, load_weights, token_id
+from tinyrm.model import Backbone, MaskedNet, find_backbone, load_weights, verbalizer_ids
 from tinyrm.prompting import EncodedPairs, Layout, tokenize
 from tinyrm.training.masked import Answers, MaskedLM, PretrainingData, answer_batch
 from tinyrm.training.packing import TextTokens, masked_rows
@@ -36,7 +44,7 @@ def pairs_of(found: Backbone, count: int = 24) -> EncodedPairs:
 
 
 def words(found: Backbone) -> tuple[int, int]:
-    return token_id(found.tokenizer, "A"), token_id(found.tokenizer, "B")
+    return verbalizer_ids(found.tokenizer, VerbalizerConfig())
 
 
 def data(sft_tokens: int = 4000, **changes: object) -> PretrainingData:
@@ -88,8 +96,15 @@ class TestPlan:
         made = data()
         masked = [b for b in made.plan if b.length == 64]
         assert len(masked) == math.ceil(6000 / 512)
-        assert len(made.plan) - len(masked) == 4000 // 512
+        assert 0 <= 4000 // 512 - (len(made.plan) - len(masked)) < 2  # to be divided by the evaluations
         assert {b.pairs is None for b in made.plan[len(masked) :]} == {True, False}  # a mix
+
+    @pytest.mark.parametrize("evaluations", [1, 2, 3, 5, 1000])
+    def test_the_last_evaluation_follows_the_last_step(self, evaluations: int) -> None:
+        made = data(evaluations=evaluations)
+        assert made.batches % made.evaluate_every == 0
+        assert made.batches // made.evaluate_every == min(evaluations, made.batches)
+        assert made.batches > 19 - min(evaluations, 19)
 
     def test_a_batch_is_the_same_whenever_it_is_asked_for(self) -> None:
         one, two = data(), data()

@@ -143,14 +143,16 @@ class PretrainingData(StreamModule):
     ) -> None:
         super().__init__(config)
         self.text, self.dev_text, self.dev_answers, self.words = text, dev_text, tuple(dev_answers), words
-        self.seed, self.evaluations, self.heldout_rate = seed, evaluations, heldout_rate
+        self.seed, self.heldout_rate = seed, heldout_rate
         self.dev_length = mlm.length if mlm.tokens else sft.length
         self._rows: dict[tuple[int, int], NDArray[np.int64]] = {}  # (length, epoch) -> rows; one is kept
         plan = list(self._masking(mlm.tokens, mlm.length, mlm.rate))
         if sft.tokens:
             plan += self._mixed(sft, mlm.rate, answers, epoch=plan[-1].epoch + 1 if plan else 0)
-        multiple = config.devices * config.accumulate
-        self.plan = plan[: max(multiple, len(plan) // multiple * multiple)]
+        steps = max(1, len(plan) // (config.devices * config.accumulate))
+        self._looks = min(evaluations, steps)
+        steps -= steps % self._looks  # the last evaluation follows the last step: its weights are kept
+        self.plan = plan[: steps * config.devices * config.accumulate]
 
     @property
     def batches(self) -> int:
@@ -162,8 +164,7 @@ class PretrainingData(StreamModule):
 
     @property
     def evaluate_every(self) -> int:
-        per_step = self.config.accumulate
-        return max(per_step, self.batches // self.evaluations // per_step * per_step)
+        return self.batches // self._looks
 
     def train_dataloader(self) -> Any:
         rank, world = self.place()
