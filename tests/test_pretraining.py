@@ -67,7 +67,8 @@ class TestWhole:
         held = record["heldout"]
         assert held["loss"] < held["unigram"]  # this text repeats itself: a few steps are enough
         assert held["questions"]["n"] == 9 and held["passages"]["n"] > 20
-        assert len(record["curve"]) == 2 and record["throughput"]["tokens"] > 8000
+        assert len(record["curve"]) == 2 and record["curve"][-1]["epoch"] == 1  # nothing is trained and not kept
+        assert record["throughput"]["tokens"] > 8000
         assert record["documents"]["train"] + record["documents"]["dev"] == 60
 
     def test_it_is_a_backbone_for_an_experiment(self, finished: pretraining.PretrainingResult, tmp_path: Path) -> None:
@@ -95,6 +96,11 @@ class TestWhole:
         names = ("tokenizer.json",)
         assert all((tmp_path / "model" / n).read_bytes() == (finished.folder / "model" / n).read_bytes() for n in names)
         assert result.record["heldout"]["loss"] < finished.record["heldout"]["loss"] + 0.5
+
+    def test_without_questions_passages_keep_their_name(self, corpus: Path, tmp_path: Path) -> None:
+        config = small(corpus, "corpus.questions=null", "mlm.tokens=512", "sft.tokens=1024")
+        held = run(config, tmp_path).record["heldout"]
+        assert "questions" not in held and held["passages"]["n"] > 20
 
     def test_bf16_weights_take_half_the_room(
         self, finished: pretraining.PretrainingResult, corpus: Path, tmp_path: Path
@@ -149,9 +155,16 @@ class TestErrors:
             pretraining.prepare(config)
 
     def test_rows_longer_than_the_context(self, corpus: Path) -> None:
-        config = small(corpus, "+model.shape.max_position_embeddings=64")
-        with pytest.raises(ConfigError, match=r"rows of 128 tokens .* longer than the context"):
+        config = small(corpus, "+model.shape.max_position_embeddings=64", "mlm.length=128")
+        with pytest.raises(ConfigError) as caught:
             pretraining.prepare(config)
+        text = str(caught.value)
+        assert "mlm.length=128 is more than the context of model=mine (64)" in text
+        assert "sft.length=128 is more than the context of model=mine (64)" in text
+
+    def test_a_template_that_leaves_no_room(self, corpus: Path) -> None:
+        with pytest.raises(ConfigError, match=r"the template of prompt=judge takes \d+ of sft.length=64 tokens"):
+            pretraining.prepare(small(corpus, "sft.length=64", "sft.prompts=[judge]"))
 
     def test_an_unknown_prompt_names_the_near_ones(self, corpus: Path) -> None:
         with pytest.raises(ConfigError, match=r"no prompt=ters\. Did you mean 'terse'"):
@@ -162,8 +175,10 @@ class TestErrors:
             pretraining.prepare(compose_pretraining(["model=minilm", "corpus.path=/nowhere/at/all"]))
 
     def test_a_folder_of_another_run_is_left_alone(self, finished: pretraining.PretrainingResult, corpus: Path) -> None:
+        before = {file: file.stat().st_mtime_ns for file in finished.folder.rglob("*")}
         with pytest.raises(ConfigError, match="holds a run of another config"):
             run(small(corpus, "seed=5"), finished.folder)
+        assert before == {file: file.stat().st_mtime_ns for file in finished.folder.rglob("*")}
 
     def test_a_typo_in_a_key_names_the_near_ones(
         self, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tinyrm import reuse
-from tinyrm.config import EvaluationConfig, TinyRMConfig, compose
+from tinyrm.config import EvaluationConfig, TinyRMConfig, VerbalizerConfig, compose
 from tinyrm.errors import DataError
 from tinyrm.evaluation.predictions import read_predictions
 from tinyrm.experiment import prepare, run
-from tinyrm.model import build_net, find_backbone, load_weights, token_id
+from tinyrm.model import build_net, find_backbone, load_weights, verbalizer_ids
 from tinyrm.prompting import Layout
 
 SMALL = [
@@ -87,14 +87,14 @@ def test_a_net_starts_from_the_same_weights_whatever_was_done_to_those_before(mo
 
 def cold_net(config: TinyRMConfig) -> torch.nn.Module:
     backbone = find_backbone(config.model)
-    words = [token_id(backbone.tokenizer, word) for word in ("A", "B")]
+    words = verbalizer_ids(backbone.tokenizer, VerbalizerConfig())
     return build_net(
         load_weights(backbone, config.objective.kind, seed=config.seed),
         backbone.family,
         objective=config.objective.kind,
         freeze=config.freeze,
         adapter=config.adapter,
-        verbalizers=(words[0], words[1]),
+        verbalizers=words,
         seed=config.seed,
     )
 

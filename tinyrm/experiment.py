@@ -14,7 +14,6 @@ sweep's worker runs both end here. The folder it is given holds everything neede
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import sys
@@ -43,7 +42,7 @@ from tinyrm.files import write_json
 from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
-from tinyrm.runs import RUN, Clock, end_of, no_memory, read_record, threads
+from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded
 from tinyrm.training import FitResult, FrozenStore, PairDataModule, TinyRM, fit
 from tinyrm.types import PairScores
 
@@ -142,18 +141,8 @@ def run(
     with clock.phase("prepare"):
         prepared = prepare(config)
     record = _new_record(prepared, folder) | {"siblings": siblings}
-    try:
-        with threads(config.trainer.threads):
-            result = _run(prepared, folder, record, clock, callbacks, siblings)
-    except BaseException as caught:
-        error = _out_of_memory(caught, config) or caught
-        record |= {"state": end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
-        with contextlib.suppress(Exception):  # what failed first is what must be told
-            write_json(folder / RUN, record)
-        if error is caught:
-            raise
-        raise error from caught
-    return result
+    with recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)):
+        return _run(prepared, folder, record, clock, callbacks, siblings)
 
 
 def _run(
@@ -293,25 +282,9 @@ def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the folder holds a run of another config or of other data.
     """
-    digest = config_hash(prepared.config)
-    before = read_record(folder)
-    if before is not None and before.get("config_hash") != digest:
-        raise ConfigError(
-            f"{folder} holds a run of another config ({before.get('config_hash')}, this is {digest}): "
-            "choose another folder (hydra.run.dir=...), or continue that run with `tinyrm resume`."
-        )
-    fingerprints = prepared.pairs.fingerprints
-    if before is not None and before.get("fingerprints") != fingerprints:
-        raise ConfigError(
-            f"the data have changed since the run in {folder} began: choose another folder (hydra.run.dir=...)."
-        )
-    return {
-        "state": "running",
-        "config_hash": digest,
-        "config": asdict(prepared.config),
-        "code": provenance.code_revision(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
+    digest, fingerprints = config_hash(prepared.config), prepared.pairs.fingerprints
+    check_folder(folder, digest, fingerprints)
+    return new_record(prepared.config, digest) | {
         "seeds": {"seed": prepared.config.seed, "split_seed": prepared.config.data.split_seed},
         "data": prepared.data.report.as_dict(),
         "fingerprints": fingerprints,

@@ -9,9 +9,7 @@ A run folder holds what that of an experiment does (see :mod:`tinyrm.experiment`
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +21,16 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyrm import provenance, tracking
-from tinyrm.config import PretrainingConfig, PromptConfig, check_pretraining, prompt_choice, verbalizer_problems
+from tinyrm.config import (
+    PretrainingConfig,
+    PromptConfig,
+    VerbalizerConfig,
+    check_pretraining,
+    config_hash,
+    prompt_choice,
+    room_problems,
+    verbalizer_problems,
+)
 from tinyrm.data.comparisons import passage_pairs, question_pairs
 from tinyrm.data.corpus import Document, Parts, read_corpus, read_questions
 from tinyrm.errors import ConfigError, OutOfMemoryError
@@ -39,12 +46,12 @@ from tinyrm.model import (
     load_weights,
     reward_net,
     save_backbone,
-    token_id,
+    verbalizer_ids,
 )
 from tinyrm.prompting import EncodedPairs, Layout, tokenize
 from tinyrm.prompting.wordpiece import train_tokenizer
 from tinyrm.report.card import pretraining_card
-from tinyrm.runs import RUN, Clock, end_of, no_memory, read_record, threads
+from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded
 from tinyrm.training import FitResult, fit
 from tinyrm.training.masked import Answers, MaskedLM, PretrainingData
 from tinyrm.training.packing import TextTokens
@@ -55,7 +62,6 @@ log = logging.getLogger(__name__)
 _TOKENS_A_PASSAGE = 250  # about so many does one take, to know how many to make
 _HELD_PASSAGES = 200
 _ORDERS = {"unigram": 1, "5-gram": 5}
-_PRESENTATION = ("progress", "threads", "checkpoint_steps")
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,13 @@ def prepare(config: PretrainingConfig, folder: Path | None = None) -> Prepared:
     questions = read_questions(config.corpus.questions) if config.corpus.questions else Parts((), ())
     tokenizer = _tokenizer(config, text, folder)
     backbone = find_backbone(config.model, tokenizer)
-    problems = [p for prompt in prompts for p in verbalizer_problems(prompt, backbone.facts(prompt, "cloze"))]
-    longest = max(config.mlm.length if config.mlm.tokens else 0, config.sft.length if config.sft.tokens else 0)
-    if longest > backbone.context:
+    problems = [problem for prompt in prompts for problem in _prompt_problems(prompt, backbone)]
+    if len({(prompt.verbalizers.a, prompt.verbalizers.b) for prompt in prompts}) > 1:
+        problems.append(f"sft.prompts={[prompt.id for prompt in prompts]} do not share their prompt.verbalizers.")
+    if config.mlm.tokens and config.mlm.length > backbone.context:
         problems.append(
-            f"rows of {longest} tokens (mlm.length, sft.length) are longer than the context of model={backbone.name} "
-            f"({backbone.context})."
+            f"mlm.length={config.mlm.length} is more than the context of model={backbone.name} ({backbone.context}): "
+            f"use mlm.length={backbone.context} or less."
         )
     if problems:
         raise ConfigError(sorted(set(problems)))
@@ -114,20 +121,12 @@ def run(config: PretrainingConfig, folder: str | Path) -> PretrainingResult:
         TinyRMError: as :func:`tinyrm.experiment.run`.
     """
     folder, clock = Path(folder), Clock()
+    check_folder(folder, config_hash(config))  # before a tokenizer is taken from it or put into it
     with clock.phase("prepare"):
         prepared = prepare(config, folder)
     record = _new_record(prepared, folder)
-    try:
-        with threads(config.trainer.threads):
-            _run(prepared, folder, record, clock)
-    except BaseException as caught:
-        error = _out_of_memory(caught, config) or caught
-        record |= {"state": end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
-        with contextlib.suppress(Exception):  # what failed first is what must be told
-            write_json(folder / RUN, record)
-        if error is caught:
-            raise
-        raise error from caught
+    with recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)):
+        _run(prepared, folder, record, clock)
     return PretrainingResult(folder, record)
 
 
@@ -174,6 +173,11 @@ def _train(
         tracking.finish(config.tracking)
 
 
+def _prompt_problems(prompt: PromptConfig, backbone: Backbone) -> list[str]:
+    facts = backbone.facts(prompt, "cloze")
+    return [*room_problems(prompt, facts, "sft.length"), *verbalizer_problems(prompt, facts)]
+
+
 def _tokenizer(config: PretrainingConfig, text: Parts, folder: Path | None) -> PreTrainedTokenizerBase | None:
     """The new tokenizer that the config asks for: that of an earlier attempt, or a trained one."""
     if config.tokenizer.vocab_size is None:
@@ -195,14 +199,13 @@ def _tokenizer(config: PretrainingConfig, text: Parts, folder: Path | None) -> P
 
 def _data(prepared: Prepared) -> PretrainingData:
     config, backbone = prepared.config, prepared.backbone
-    words = prepared.prompts[0].verbalizers if prepared.prompts else PromptConfig(id="", cloze="").verbalizers
-    ids = token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)
+    words = prepared.prompts[0].verbalizers if prepared.prompts else VerbalizerConfig()
     return PretrainingData(
         _tokens(prepared.text.train, backbone),
         _tokens(prepared.text.dev, backbone),
         _train_answers(prepared),
-        [pairs for pairs in _dev_answers(prepared) if pairs],
-        ids,
+        list(_dev_answers(prepared).values()),
+        verbalizer_ids(backbone.tokenizer, words),
         config.mlm,
         config.sft,
         config.trainer,
@@ -233,12 +236,14 @@ def _train_answers(prepared: Prepared) -> Answers:
     return Answers(tuple(asked), tuple(compared))
 
 
-def _dev_answers(prepared: Prepared) -> list[EncodedPairs]:
-    """What is held out, under the first template: questions, and passages of held-out documents."""
-    if not prepared.prompts:
-        return []
-    sets = [question_pairs(prepared.questions.dev, 0), passage_pairs(prepared.text.dev, _HELD_PASSAGES, 0)]
-    return [_encode(pairs, prepared.prompts[0], prepared.backbone) for pairs in sets if pairs]
+def _dev_answers(prepared: Prepared) -> dict[str, EncodedPairs]:
+    """What is held out, under the first template: `questions` and `passages`, where there are any."""
+    sets = {
+        "questions": question_pairs(prepared.questions.dev, 0),
+        "passages": passage_pairs(prepared.text.dev, _HELD_PASSAGES, 0),
+    }
+    first = prepared.prompts[:1]
+    return {name: _encode(pairs, p, prepared.backbone) for p in first for name, pairs in sets.items() if pairs}
 
 
 def _encode(pairs: Sequence[PreferencePair], prompt: PromptConfig, backbone: Backbone) -> EncodedPairs:
@@ -266,7 +271,7 @@ def _heldout(net: MaskedNet, data: PretrainingData) -> dict[str, Any]:
 def _answers(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
     """Accuracy on held-out questions and passages, both orders, with 95% intervals."""
     found = {}
-    for name, pairs in zip(("questions", "passages"), _dev_answers(prepared), strict=False):
+    for name, pairs in _dev_answers(prepared).items():
         net = reward_net(model, prepared.backbone, prepared.prompts[0].verbalizers)
         odds = score(net, pairs, batch_tokens=16384).log_odds
         right = float((odds > 0).sum() + 0.5 * (odds == 0).sum())
@@ -280,31 +285,15 @@ def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the folder holds a run of another config or of another corpus.
     """
-    config = asdict(prepared.config)
-    meaning = {key: value for key, value in config.items() if key not in ("tracking", "compile", "save_dtype")}
-    meaning["trainer"] = {k: v for k, v in config["trainer"].items() if k not in _PRESENTATION}
-    digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:12]
     prints = {
         "train": _fingerprint(d.text for d in prepared.text.train),
         "dev": _fingerprint(d.text for d in prepared.text.dev),
         "questions": _fingerprint(q.text for q in (*prepared.questions.train, *prepared.questions.dev)),
     }
-    before = read_record(folder)
-    if before is not None and before.get("config_hash") != digest:
-        raise ConfigError(
-            f"{folder} holds a run of another config ({before.get('config_hash')}, this is {digest}): choose another "
-            "folder (hydra.run.dir=...), or continue that run with `tinyrm resume`."
-        )
-    if before is not None and before.get("fingerprints") != prints:
-        raise ConfigError(f"the corpus has changed since the run in {folder} began: choose another folder.")
-    return {
-        "state": "running",
+    digest = config_hash(prepared.config)
+    check_folder(folder, digest, prints)
+    return new_record(prepared.config, digest) | {
         "kind": "pretraining",
-        "config_hash": digest,
-        "config": config,
-        "code": provenance.code_revision(),
-        "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
         "documents": {"train": len(prepared.text.train), "dev": len(prepared.text.dev)},
         "questions": {"train": len(prepared.questions.train), "dev": len(prepared.questions.dev)},
         "sources": _sources(prepared.text.train),

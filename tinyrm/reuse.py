@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from tinyrm.config import DataConfig, EvaluationConfig, ModelConfig, TinyRMConfig
 from tinyrm.data import PairData, fingerprint, load
 from tinyrm.evaluation.sources import benchmark_pairs
-from tinyrm.model import Backbone, RewardNet, build_net, find_backbone, read_weights, token_id
+from tinyrm.model import Backbone, RewardNet, build_net, find_backbone, read_weights, verbalizer_ids
 from tinyrm.prompting import EncodedPairs, Layout, PairTokens, tokenize
 from tinyrm.types import PreferencePair
 
@@ -122,14 +122,14 @@ class Base:
         Frozen parameters share their memory with the kept ones: they must not be written in place. Those that are
         trained are its own.
         """
-        backbone, objective, words = self.backbone, config.objective.kind, config.prompt.verbalizers
+        backbone, objective = self.backbone, config.objective.kind
         net = build_net(
             self._weights(backbone, objective, config.seed),
             backbone.family,
             objective=objective,
             freeze=config.freeze,
             adapter=config.adapter,
-            verbalizers=(token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)),
+            verbalizers=verbalizer_ids(backbone.tokenizer, config.prompt.verbalizers),
             seed=config.seed,
             speed=config.speed,
         )

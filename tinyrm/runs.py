@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinyrm.errors import Interrupted, NonFiniteLossError, OutOfMemoryError, TinyRMError
+from tinyrm import provenance
+from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, OutOfMemoryError, TinyRMError
+from tinyrm.files import write_json
 
 RUN = "run.json"
 # How torch, cuBLAS and a spawned process (its traceback comes as text) say it, where they do not raise its type.
@@ -34,6 +36,75 @@ class Clock:
             self.seconds[name] = round(time.monotonic() - began, 3)
 
 
+@contextlib.contextmanager
+def recorded(
+    folder: Path,
+    record: dict[str, Any],
+    clock: Clock,
+    threads: int,
+    out_of_memory: Callable[[BaseException], OutOfMemoryError | None],
+) -> Iterator[None]:
+    """Run the block with so many CPU threads, and write into `run.json` how it ended where it raised.
+
+    Args:
+        folder, record, clock: of the run; the block itself writes the record of a run that completes.
+        threads: 0 leaves torch's choice.
+        out_of_memory: says in the run's words what used up the memory, where something did.
+    """
+    try:
+        with _threads(threads):
+            yield
+    except BaseException as caught:
+        error = out_of_memory(caught) or caught
+        record |= {"state": _end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
+        with contextlib.suppress(Exception):  # what failed first is what must be told
+            write_json(folder / RUN, record)
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def new_record(config: Any, digest: str) -> dict[str, Any]:
+    """What the record of any run begins with.
+
+    Args:
+        config: a dataclass.
+        digest: :func:`tinyrm.config.config_hash` of it.
+    """
+    return {
+        "state": "running",
+        "config_hash": digest,
+        "config": asdict(config),
+        "code": provenance.code_revision(),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+    }
+
+
+def check_folder(folder: Path, digest: str, fingerprints: Mapping[str, str] | None = None) -> None:
+    """Raise where a run folder holds another run.
+
+    Args:
+        digest: of the config that is to run there.
+        fingerprints: of its data; None leaves them unchecked.
+
+    Raises:
+        ConfigError: it holds a run of another config or of other data.
+    """
+    before = read_record(folder)
+    if before is None:
+        return
+    if before.get("config_hash") != digest:
+        raise ConfigError(
+            f"{folder} holds a run of another config ({before.get('config_hash')}, this is {digest}): "
+            "choose another folder (hydra.run.dir=...), or continue that run with `tinyrm resume`."
+        )
+    if fingerprints is not None and before.get("fingerprints") != fingerprints:
+        raise ConfigError(
+            f"the data have changed since the run in {folder} began: choose another folder (hydra.run.dir=...)."
+        )
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The run.json of a run folder; None where there is none."""
     try:
@@ -43,8 +114,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def end_of(error: BaseException) -> str:
-    """The state of a run that this has ended, as `run.json` names it."""
+def _end_of(error: BaseException) -> str:
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     if hasattr(error, "end"):  # a sweep's: pruned, timed out, ...
@@ -66,8 +136,7 @@ def no_memory(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Compute with so many CPU threads inside the block; 0 leaves torch's choice."""
+def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from tinyrm.config import AdapterConfig, ModelConfig, SpeedConfig, compose
-from tinyrm.model import Backbone, RewardNet, build_net, find_backbone, load_weights, token_id
+from tinyrm.config import AdapterConfig, ModelConfig, SpeedConfig, VerbalizerConfig, compose
+from tinyrm.model import Backbone, RewardNet, build_net, find_backbone, load_weights, verbalizer_ids
 from tinyrm.prompting import Layout, TensorBatch, tokenize
 from tinyrm.types import PreferencePair
 
@@ -63,7 +63,7 @@ def make_net(make_backbone: BackboneMaker) -> NetMaker:
             objective=objective,
             freeze=freeze,
             adapter=AdapterConfig(**({"rank": 2} | adapter)),
-            verbalizers=(token_id(backbone.tokenizer, "A"), token_id(backbone.tokenizer, "B")),
+            verbalizers=verbalizer_ids(backbone.tokenizer, VerbalizerConfig()),
             seed=seed,
             speed=speed,
         )

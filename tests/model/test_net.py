@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tinyrm.model import RewardNet, merged_net, pairwise_loss, token_id
+from tinyrm.config import VerbalizerConfig
+from tinyrm.model import RewardNet, merged_net, pairwise_loss, verbalizer_ids
 
 FAMILIES = ("bert", "roberta", "deberta-v2", "modernbert")
 
@@ -152,6 +153,6 @@ def test_trained_state_is_all_that_is_trained(make_net: Callable[..., RewardNet]
     assert not any(value.requires_grad for value in state.values())
 
 
-def test_token_id(minilm: Any) -> None:
-    assert token_id(minilm.tokenizer, "A") == minilm.tokenizer.convert_tokens_to_ids("a")
-    assert token_id(minilm.tokenizer, "first") == minilm.tokenizer.convert_tokens_to_ids("first")
+def test_verbalizer_ids(minilm: Any) -> None:
+    ids = verbalizer_ids(minilm.tokenizer, VerbalizerConfig(a="A", b="first"))
+    assert ids == tuple(minilm.tokenizer.convert_tokens_to_ids(["a", "first"]))

@@ -19,7 +19,7 @@ from tinyrm.config.pretraining import (
     TokenizerConfig,
     check_pretraining,
 )
-from tinyrm.config.rules import Facts, check, verbalizer_problems
+from tinyrm.config.rules import Facts, check, room_problems, verbalizer_problems
 from tinyrm.config.schema import (
     AdapterConfig,
     DataConfig,
@@ -72,6 +72,7 @@ __all__ = [
     "explain",
     "prompt_choice",
     "register",
+    "room_problems",
     "to_config",
     "verbalizer_problems",
 ]

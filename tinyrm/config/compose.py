@@ -34,6 +34,8 @@ _PRESENTATION = (
     "trainer.save_model",
     "data.cache_dir",
     "evaluation.batch_tokens",
+    "compile",
+    "save_dtype",
 )
 
 C = TypeVar("C")
@@ -151,7 +153,7 @@ def _unknown_key_message(path: tuple[str, ...], schema: Iterable[Any]) -> str:
     return f"{inside} has no key '{path[-1]}' (in '{'.'.join(path)}').{did_you_mean(path[-1], map(str, schema))}"
 
 
-def config_hash(config: TinyRMConfig) -> str:
+def config_hash(config: TinyRMConfig | PretrainingConfig) -> str:
     """12 hex digits that two configs share exactly when they compute the same result."""
     return hashlib.sha256(json.dumps(_meaning(config), sort_keys=True).encode()).hexdigest()[:12]
 
@@ -171,13 +173,13 @@ def config_meaning(config: TinyRMConfig) -> dict[str, Any]:
     return flat
 
 
-def _meaning(config: TinyRMConfig) -> dict[str, Any]:
+def _meaning(config: TinyRMConfig | PretrainingConfig) -> dict[str, Any]:
     plain = asdict(config)
     for dotted in _PRESENTATION:
         *parents, leaf = dotted.split(".")
         node = plain
         for parent in parents:
-            node = node[parent]
+            node = node.get(parent, {})
         node.pop(leaf, None)
     return plain
 

@@ -73,7 +73,7 @@ def check(config: TinyRMConfig, facts: Facts | None = None, others: Sequence[str
     """
     problems = [*_choices(config), *_numbers(config), *template_problems(config.prompt), *_sources(config)]
     if facts is not None:
-        problems += [*_freezing(config, facts), *_prompt_fits(config, facts)]
+        problems += [*_freezing(config, facts), *room_problems(config.prompt, facts)]
         problems += verbalizer_problems(config.prompt, facts) if config.objective.kind == "cloze" else []
         problems += _targets(config.adapter, facts)
     problems += others
@@ -215,18 +215,20 @@ def _freezing(c: TinyRMConfig, facts: Facts) -> Iterator[str]:
         yield "adapter=none with adapter.train_head=false trains nothing: use adapter=dora or adapter.train_head=true."
 
 
-def _prompt_fits(c: TinyRMConfig, facts: Facts) -> Iterator[str]:
-    if c.prompt.max_tokens > facts.context:
+def room_problems(prompt: PromptConfig, facts: Facts, key: str = "prompt.max_tokens") -> Iterator[str]:
+    """Where a prompt's longest sequence, which the user gives as `key`, does not fit the model or leaves no room."""
+    longest = prompt.max_tokens
+    if longest > facts.context:
         yield (
-            f"prompt.max_tokens={c.prompt.max_tokens} is more than the context of {facts.model} "
-            f"({facts.context}): use prompt.max_tokens={facts.context} or less."
+            f"{key}={longest} is more than the context of {facts.model} ({facts.context}): "
+            f"use {key}={facts.context} or less."
         )
-    if facts.template_tokens is not None and facts.template_tokens + MIN_TEXT_TOKENS > c.prompt.max_tokens:
-        shorter = "" if c.prompt.id == "terse" else ", or prompt=terse"
+    if facts.template_tokens is not None and facts.template_tokens + MIN_TEXT_TOKENS > longest:
+        shorter = "" if prompt.id == "terse" else ", or prompt=terse"
         yield (
-            f"the template of prompt={c.prompt.id} takes {facts.template_tokens} of prompt.max_tokens="
-            f"{c.prompt.max_tokens} tokens; {MIN_TEXT_TOKENS} more are needed for the pair: "
-            f"use prompt.max_tokens={facts.template_tokens + MIN_TEXT_TOKENS} or more{shorter}."
+            f"the template of prompt={prompt.id} takes {facts.template_tokens} of {key}="
+            f"{longest} tokens; {MIN_TEXT_TOKENS} more are needed for the pair: "
+            f"use {key}={facts.template_tokens + MIN_TEXT_TOKENS} or more{shorter}."
         )
 
 

@@ -5,7 +5,7 @@ from tinyrm.model.backbone import Backbone, find_backbone, load_weights, read_we
 from tinyrm.model.families import FAMILIES, Family, family_of
 from tinyrm.model.int8 import can_multiply_int8, int8_net
 from tinyrm.model.masked import MaskedNet, can_compile
-from tinyrm.model.net import RewardNet, build_net, pairwise_loss, token_id
+from tinyrm.model.net import RewardNet, build_net, pairwise_loss, verbalizer_ids
 from tinyrm.model.onnx import OnnxNet, need_onnx
 from tinyrm.model.prefix import PrefixStore
 from tinyrm.model.saving import (
@@ -47,5 +47,5 @@ __all__ = [
     "reward_net",
     "save_backbone",
     "save_model",
-    "token_id",
+    "verbalizer_ids",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from tinyrm.config import AdapterConfig, SpeedConfig
+from tinyrm.config import AdapterConfig, SpeedConfig, VerbalizerConfig
 from tinyrm.model.adapters import Trainable, make_trainable
 from tinyrm.model.backbone import quiet_transformers
 from tinyrm.model.encoder import Encoder, at
@@ -182,6 +182,7 @@ def pairwise_loss(log_odds: Tensor, label_smoothing: float = 0.0) -> Tensor:
     return F.binary_cross_entropy_with_logits(log_odds, target)
 
 
-def token_id(tokenizer: Any, word: str) -> int:
-    """The id of a word that is one token (checked by the config rules)."""
-    return int(tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)[0]))
+def verbalizer_ids(tokenizer: Any, words: VerbalizerConfig) -> tuple[int, int]:
+    """The token ids of the words for option A and B, each of which is one token (the config rules check that)."""
+    first, second = (tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)[0]) for word in (words.a, words.b))
+    return int(first), int(second)

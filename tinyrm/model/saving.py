@@ -23,7 +23,7 @@ from tinyrm.errors import ModelError
 from tinyrm.files import storage_errors, write_json
 from tinyrm.model.adapters import Trainable
 from tinyrm.model.backbone import Backbone, find_backbone, hub_errors, load_weights, quiet_transformers
-from tinyrm.model.net import RewardNet, token_id
+from tinyrm.model.net import RewardNet, verbalizer_ids
 from tinyrm.prompting import Layout
 
 DESCRIPTION = "tinyrm.json"
@@ -154,7 +154,7 @@ def merged_net(net: RewardNet) -> RewardNet:
 
 def reward_net(model: PreTrainedModel, backbone: Backbone, words: VerbalizerConfig) -> RewardNet:
     """A masked language model as it is, asked for options in the cloze form."""
-    ids = token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b)
+    ids = verbalizer_ids(backbone.tokenizer, words)
     return RewardNet(Trainable(model, model, ()), backbone.family, "cloze", ids)
 
 
@@ -247,7 +247,6 @@ def _load_adapter(folder: Path, description: Description) -> tuple[RewardNet, Ba
 
 
 def _net(trainable: Trainable, backbone: Backbone, description: Description) -> RewardNet:
-    words = description.prompt.verbalizers
-    verbalizers = (token_id(backbone.tokenizer, words.a), token_id(backbone.tokenizer, words.b))
-    net = RewardNet(trainable, backbone.family, description.objective, verbalizers)
+    ids = verbalizer_ids(backbone.tokenizer, description.prompt.verbalizers)
+    net = RewardNet(trainable, backbone.family, description.objective, ids)
     return net.requires_grad_(False)

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from tinyrm import reuse
-from tinyrm.config import config_dir, register, to_config
-from tinyrm.model import load_weights, token_id
+from tinyrm.config import VerbalizerConfig, config_dir, register, to_config
+from tinyrm.model import load_weights, verbalizer_ids
 from tinyrm.prompting import EncodedPairs, Layout
 
 IGNORED = -100  # label of a position without a loss
@@ -107,7 +107,7 @@ def main(composed: DictConfig) -> float:
     rank = config.adapter.rank
     head = backbone.family.head_names(model, "cloze")
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, use_dora=True, target_modules=names, modules_to_save=head)
-    words = (token_id(backbone.tokenizer, "A"), token_id(backbone.tokenizer, "B"))
+    words = verbalizer_ids(backbone.tokenizer, VerbalizerConfig())
     module = Plain(get_peft_model(model, lora), words, config.optimizer.lr)
     trainer = L.Trainer(
         accelerator="cpu",
