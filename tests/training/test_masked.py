@@ -96,15 +96,15 @@ class TestPlan:
         made = data()
         masked = [b for b in made.plan if b.length == 64]
         assert len(masked) == math.ceil(6000 / 512)
-        assert 0 <= 4000 // 512 - (len(made.plan) - len(masked)) < 2  # to be divided by the evaluations
+        assert 0 <= 4000 // 512 - (len(made.plan) - len(masked)) <= 1  # for the evaluations
         assert {b.pairs is None for b in made.plan[len(masked) :]} == {True, False}  # a mix
 
     @pytest.mark.parametrize("evaluations", [1, 2, 3, 5, 1000])
     def test_the_last_evaluation_follows_the_last_step(self, evaluations: int) -> None:
         made = data(evaluations=evaluations)
         assert made.batches % made.evaluate_every == 0
-        assert made.batches // made.evaluate_every == min(evaluations, made.batches)
-        assert made.batches > 19 - min(evaluations, 19)
+        assert made.batches // made.evaluate_every <= evaluations
+        assert made.batches >= 12 + 7 - 1
 
     def test_a_batch_is_the_same_whenever_it_is_asked_for(self) -> None:
         one, two = data(), data()

@@ -64,7 +64,7 @@ class PretrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: LoopConfig = field(default_factory=LoopConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    evaluations: int = 10  # of the held-out text and questions, over the whole run
+    evaluations: int = 10  # most evaluations of the held-out text and questions, over the whole run
     heldout_rate: float = 0.15  # share of the held-out tokens that are masked and predicted
     compile: bool = True  # torch.compile of the layers, where a C++ compiler or Triton is there
     save_dtype: str = "32"  # of the weights in model/: 32 | bf16

@@ -22,6 +22,8 @@ from tinyrm.training.datamodule import StreamModule, option_order
 from tinyrm.training.packing import TextTokens, masked_rows
 from tinyrm.training.trained import TrainedModule
 
+_LOST = 0.01  # of the steps (one at least), for the sake of the number of evaluations that was asked for
+
 
 class MaskedLM(TrainedModule):
     """Trains a :class:`MaskedNet`: cross-entropy over the vocabulary at each place that is asked for, in nats.
@@ -122,7 +124,7 @@ class PretrainingData(StreamModule):
         mlm, sft: the two stages.
         config: budget of a batch, accumulation.
         seed: of every choice.
-        evaluations: of the held-out text and pairs.
+        evaluations: of the held-out text and pairs, at most.
         heldout_rate: share of the held-out tokens to predict.
     """
 
@@ -150,8 +152,10 @@ class PretrainingData(StreamModule):
         if sft.tokens:
             plan += self._mixed(sft, mlm.rate, answers, epoch=plan[-1].epoch + 1 if plan else 0)
         steps = max(1, len(plan) // (config.devices * config.accumulate))
-        self._looks = min(evaluations, steps)
-        steps -= steps % self._looks  # the last evaluation follows the last step: its weights are kept
+        # The last evaluation must follow the last step, for its weights are kept: rather fewer of them than steps lost.
+        looks = range(min(evaluations, steps), 0, -1)
+        self._looks = next(count for count in looks if steps % count <= max(1, steps * _LOST))
+        steps -= steps % self._looks
         self.plan = plan[: steps * config.devices * config.accumulate]
 
     @property
