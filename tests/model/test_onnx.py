@@ -80,6 +80,17 @@ def test_it_gives_what_the_net_gives(
     assert net(batch).abs().max() > 1e-4  # or nothing would be compared
 
 
+def test_rows_as_long_as_the_context(tmp_path: Path, net: RewardNet, batch: TensorBatch) -> None:
+    """Pairs that were cut to fit leave no room to try the graph at another length."""
+    rows = {name: value[:1] for name, value in batch["passes"][0].items()}
+    context = net.family.context(net.base_model.config)
+    full = {name: v if v.ndim == 1 else v.repeat(1, context)[:, :context] for name, v in rows.items()}
+    given = {"passes": [full], "unsort": torch.tensor([0]), "sign": torch.tensor([1.0])}
+    with torch.no_grad():
+        expected = net(given)
+    torch.testing.assert_close(OnnxNet(net, full, tmp_path)(given), expected, **CLOSE)
+
+
 def test_a_graph_is_made_once(net: RewardNet, batch: TensorBatch, tmp_path: Path, exports: list[int]) -> None:
     first = OnnxNet(net, batch["passes"][0], tmp_path)(batch)
     assert len(kept(tmp_path)) == 1

@@ -15,6 +15,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tinyrm.config import TrainerConfig
@@ -57,7 +58,8 @@ class Backend:
         if self.name == "int8":
             return int8_net(net)
         if self.name == "onnx":
-            return OnnxNet(net, pairs.collate([0], [True])["passes"][0], cache_dir)
+            shortest = int(np.argmin(pairs.lengths.max(axis=1)))  # which leaves room to check that length is free
+            return OnnxNet(net, pairs.collate([shortest], [True])["passes"][0], cache_dir)
         return net
 
 

@@ -154,9 +154,13 @@ def _export(net: RewardNet, example: dict[str, Tensor]) -> bytes:
 
 
 def _difference(session: Any, net: RewardNet, example: dict[str, Tensor]) -> float:
-    """How far the graph's scores lie from the net's, for another number and length of rows than it was made with."""
+    """How far the graph's scores lie from the net's, for another number and length of rows than it was made with.
+
+    Rows as long as the model's context cannot be made longer: there only their number differs.
+    """
+    more = min(3, net.family.context(net.base_model.config) - example["input_ids"].shape[1])
     rows = {name: torch.cat([value, value[:1]]) for name, value in example.items()}
-    rows = {name: nn.functional.pad(value, (0, 3)) if value.ndim == 2 else value for name, value in rows.items()}
+    rows = {name: nn.functional.pad(value, (0, more)) if value.ndim == 2 else value for name, value in rows.items()}
     with torch.no_grad():
         expected = net.scores(rows).float()
     return float(((_run(session, rows) - expected).abs() / expected.abs().clamp(min=1)).max())
