@@ -59,7 +59,7 @@ from tinyrm.types import PreferencePair
 
 log = logging.getLogger(__name__)
 
-_TOKENS_A_PASSAGE = 250  # about so many does one take, to know how many to make
+_TOKENS_A_PASSAGE = 100  # about so many does one take, to know how many to make
 _HELD_PASSAGES = 200
 _ORDERS = {"unigram": 1, "5-gram": 5}
 

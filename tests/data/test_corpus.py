@@ -114,5 +114,13 @@ class TestPairs:
                 assert sorted(pair.rejected.split()) == sorted(pair.chosen.split())
         assert pairs == passage_pairs(documents, 50, seed=1) != passage_pairs(documents, 50, seed=2)
 
+    def test_most_comparisons_are_short(self) -> None:
+        text = " ".join(f"Word {i}." for i in range(600))
+        pairs = passage_pairs([Document(f"{d} {text}") for d in range(4)], 400, seed=0)
+        words = sorted(len(pair.chosen.split()) for pair in pairs)
+        assert words[200] < 20 < 50 < words[-1] <= 110  # at most twice the 55 that are drawn
+        prompts = sorted(len(pair.prompt_text.split()) for pair in pairs)
+        assert prompts[200] < 30 < 100 < prompts[-1] <= 220
+
     def test_texts_too_short_for_a_passage_give_none(self) -> None:
         assert passage_pairs([Document("One."), Document("Two. Three.")], 5, seed=0) == []

@@ -7,6 +7,7 @@ reward model is asked, so what pretraining learns about options and their marks 
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from tinyrm.data.corpus import Document, Question
 from tinyrm.types import PreferencePair
 
 SECTION = "pretraining"
-_PROMPT_WORDS, _OPTION_WORDS = (15, 110), (6, 55)
+_PROMPT_WORDS, _OPTION_WORDS = (4, 110), (3, 55)  # fewest and most; short ones are the most frequent
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
 _NUMBER = re.compile(r"\d+")
 
@@ -69,15 +70,26 @@ def _again_and_again(texts: list[list[str]], draw: random.Random, most: int) -> 
 
 def _pair(units: list[str], kind: str, texts: list[list[str]], draw: random.Random) -> tuple[str, str, str] | None:
     start = draw.randrange(len(units) - 1)
-    prompt, at = _take(units, start, draw.randint(*_PROMPT_WORDS))
-    wanted = draw.randint(*_OPTION_WORDS)
-    chosen, after = _take(units, at, wanted)
+    wanted = _words(draw, *_PROMPT_WORDS)
+    before, at = _take(units, start, wanted)
+    prompt = " ".join(before.split()[-2 * wanted :])  # its end, which the continuation follows
+    wanted = _words(draw, *_OPTION_WORDS)
+    chosen, after = _option(units, at, wanted)
     if not chosen:
         return None
     rejected = SPOILERS[kind](_Passage(units, after, chosen, wanted, texts), draw)
     if not rejected or rejected.split() == chosen.split():
         return None
     return prompt, chosen, rejected
+
+
+def _words(draw: random.Random, fewest: int, most: int) -> int:
+    """A number of words, its logarithm evenly spread.
+
+    Many short comparisons teach to compare: with 15 to 110 words a prompt and 6 to 55 an option the loss stayed at
+    ln 2 for four million tokens, with short ones it leaves it within half a million.
+    """
+    return round(math.exp(draw.uniform(math.log(fewest), math.log(most))))
 
 
 class _Passage:
@@ -89,13 +101,13 @@ class _Passage:
 
 def _elsewhere(passage: _Passage, draw: random.Random) -> str:
     other = draw.choice(passage.texts)
-    return "" if other is passage.units else _take(other, draw.randrange(len(other)), passage.words)[0]
+    return "" if other is passage.units else _option(other, draw.randrange(len(other)), passage.words)[0]
 
 
 def _later(passage: _Passage, draw: random.Random) -> str:
     if passage.after + 1 >= len(passage.units):
         return ""
-    return _take(passage.units, draw.randrange(passage.after + 1, len(passage.units)), passage.words)[0]
+    return _option(passage.units, draw.randrange(passage.after + 1, len(passage.units)), passage.words)[0]
 
 
 def _disordered(passage: _Passage, draw: random.Random) -> str:
@@ -147,4 +159,10 @@ def _take(units: Sequence[str], start: int, words: int) -> tuple[str, int]:
         taken.append(units[at].strip())
         count += len(units[at].split())
         at += 1
-    return " ".join(" ".join(taken).split()[: 2 * words]), at
+    return " ".join(" ".join(taken).split()), at
+
+
+def _option(units: Sequence[str], start: int, words: int) -> tuple[str, int]:
+    """The same, a long unit cut at twice the words."""
+    text, at = _take(units, start, words)
+    return " ".join(text.split()[: 2 * words]), at
