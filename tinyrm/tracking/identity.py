@@ -24,7 +24,8 @@ class Identity:
     Attributes:
         id: of the W&B run; every attempt of a trial, and every resumption of a run folder, has the same.
         name: what people see.
-        group: the sweep's name, or `tracking.group`.
+        sweep: the sweep's name.
+        group: `tracking.group`, by default the sweep's name.
         job_type: train | pretrain.
         trial: its number in its sweep; None outside of one.
         attempt: 1 for the first.
@@ -32,6 +33,7 @@ class Identity:
 
     id: str
     name: str
+    sweep: str | None
     group: str | None
     job_type: str
     trial: int | None
@@ -39,12 +41,12 @@ class Identity:
 
     def as_config(self) -> dict[str, Any]:
         """What goes beside the experiment's own config, to filter and group by."""
-        return {"sweep": self.group, "trial": self.trial, "attempt": self.attempt, "job_type": self.job_type}
+        return {"sweep": self.sweep, "trial": self.trial, "attempt": self.attempt, "job_type": self.job_type}
 
     @property
     def collection(self) -> str:
         """Name of the artifact that holds its model: one a sweep, so that its versions are the sweep's models."""
-        return re.sub(r"[^\w.-]+", "-", f"{self.group or self.name}-model")[-120:]
+        return re.sub(r"[^\w.-]+", "-", f"{self.sweep or self.name}-model")[-120:]
 
 
 def identify(config: TrackingConfig, folder: Path, record: dict[str, Any], job_type: str) -> Identity:
@@ -59,13 +61,14 @@ def identify(config: TrackingConfig, folder: Path, record: dict[str, Any], job_t
     progress = sweep.current_progress()
     if progress is None:
         name = config.name or f"{record['config']['model']['id']}-{record['config_hash']}"
-        return Identity(_kept_id(folder), name, config.group, job_type, None, 1)
+        return Identity(_kept_id(folder), name, None, config.group, job_type, None, 1)
     # The sweep's own identity, which it keeps under any name and wherever it is moved to.
     owner = owner_of(folder.parent) or f"{progress.sweep}:{folder.parent}"
     digest = hashlib.sha256(f"{owner}:{progress.number}".encode()).hexdigest()[:16]
     return Identity(
         digest,
         f"{config.name or progress.sweep}-{progress.number}",
+        progress.sweep,
         config.group or progress.sweep,
         job_type,
         progress.number,

@@ -92,7 +92,7 @@ class WandbRun:
         identity = self._identity
 
         def keep() -> None:
-            beside = {"sweep": identity.group, "trial": identity.trial, "run": identity.id}
+            beside = {"sweep": identity.sweep, "trial": identity.trial, "run": identity.id}
             artifact = wandb.Artifact(identity.collection, type="model", metadata={**about, **beside})
             artifact.add_dir(str(folder), policy="immutable", skip_cache=True)
             self._run.log_artifact(artifact, aliases=["latest", identity.name.replace("/", "-").replace(":", "-")])
