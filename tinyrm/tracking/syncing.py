@@ -20,6 +20,8 @@ from tinyrm.tracking.wandb_run import OWNER, SYNCED
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 200  # files a call of `wandb sync`, of which it uploads five at a time
+_HEADER = 7  # bytes of a file without a record; `wandb sync` refuses all files where one is so
+_GIVE_UP = 3  # runs in a row that could not be uploaded
 _SILENT_S = 120.0  # an attempt on another machine that has written nothing for so long has ended
 # `wandb sync` tries for hours by default.
 _PATIENCE = {
@@ -57,14 +59,13 @@ def sync(folders: Sequence[Path]) -> Synced:
     files = sorted({file.resolve() for folder in folders for file in _written(folder)})
     there = [file for file in files if _is_synced(file)]
     running = [file for file in files if file not in there and _is_running(file.parent)]
-    waiting = [file for file in files if file not in there and file not in running]
+    waiting = [f for f in files if f not in there and f not in running and not _is_past(f, there)]
     if waiting:
         if not service.has_key():
             raise ConfigError(
                 f"{len(waiting)} runs wait for W&B, but there is no key: `wandb login`, or WANDB_API_KEY."
             )
-        for first in range(0, len(waiting), _AT_ONCE):
-            _upload(waiting[first : first + _AT_ONCE])
+        _upload_all(waiting)
     left = [file for file in waiting if not _is_synced(file)]
     if left:
         raise TinyRMError(
@@ -77,12 +78,23 @@ def sync(folders: Sequence[Path]) -> Synced:
 def _written(folder: Path) -> Iterator[Path]:
     """Each attempt's file, in a run folder's `wandb/`, below `folder` or in it."""
     for file in folder.glob("**/wandb/*run-*/*.wandb"):
-        if not file.parent.is_symlink():  # latest-run
+        # Not latest-run, a link; and not one whose process was killed before it had written anything.
+        if not file.parent.is_symlink() and file.stat().st_size > _HEADER:
             yield file
 
 
 def _is_synced(file: Path) -> bool:
     return file.with_name(file.name + SYNCED).exists()
+
+
+def _is_past(file: Path, there: Sequence[Path]) -> bool:
+    """Whether a later attempt of the same run is on the server: that went on before it, and says how the run ended."""
+    return any(t.stem == file.stem and _began(t) > _began(file) for t in there)
+
+
+def _began(file: Path) -> str:
+    """When an attempt did, as its folder [offline-]run-TIME-ID says."""
+    return file.parent.name.removeprefix("offline-")
 
 
 def _is_running(attempt: Path) -> bool:
@@ -95,6 +107,22 @@ def _is_running(attempt: Path) -> bool:
         return any(time.time() - file.stat().st_mtime < _SILENT_S for file in attempt.glob("*.wandb"))
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _upload_all(files: Sequence[Path]) -> None:
+    """All at once, as that is fastest; where one is damaged that leaves the others, and each run is tried by itself."""
+    for first in range(0, len(files), _AT_ONCE):
+        _upload(files[first : first + _AT_ONCE])
+    runs: dict[str, list[Path]] = {}
+    for file in files:
+        if not _is_synced(file):
+            runs.setdefault(file.stem, []).append(file)
+    in_a_row = 0
+    for attempts in runs.values() if len(runs) > 1 else ():
+        _upload(attempts)
+        in_a_row = 0 if _is_synced(attempts[-1]) else in_a_row + 1
+        if in_a_row == _GIVE_UP:
+            return  # not the files, but the server
 
 
 def _upload(files: Sequence[Path]) -> None:

@@ -151,6 +151,7 @@ def _beginning(
         disable_code=True,
         x_save_requirements=False,  # takes seconds; the config holds the versions that matter
         x_disable_meta=True,  # holds the command line, and with it what was typed as a password
+        x_transaction_log_flush_interval=2.0,  # seconds that a killed worker may lose
         init_timeout=patience,
         finish_timeout=patience,
         finish_timeout_raises=True,
@@ -163,7 +164,7 @@ def _beginning(
             project=config.project,
             entity=config.entity,
             id=identity.id,
-            resume="allow" if mode == "online" else None,
+            resume="allow",  # offline it is for `wandb sync`
             name=identity.name,
             group=identity.group,
             job_type=identity.job_type,
