@@ -8,6 +8,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["WANDB_MODE"] = "disabled"  # tests of tracking say otherwise; no key of the person who runs them is used
+os.environ.pop("WANDB_API_KEY", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; threads only slow small models down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

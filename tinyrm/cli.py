@@ -93,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache.add_argument("--dir", type=Path, default=None, help="data.cache_dir, where that is not the default")
     pretrain = commands.add_parser("pretrain", help="pretrain a masked language model, or go on with one, on your text")
     pretrain.add_argument("overrides", nargs="*", help="as of run.py: corpus.path=FOLDER ...; see conf/pretrain.yaml")
+    sync = commands.add_parser("sync", help="upload to W&B what was tracked offline")
+    sync.add_argument("folders", nargs="*", type=Path, help="of runs or sweeps (default: outputs and multirun)")
     sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -100,7 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(message)s",
         handlers=[RichHandler(show_path=False, show_time=False, console=Console(stderr=True))],
     )
-    actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep, "cache": _cache, "pretrain": _begin_pretraining}
+    actions = {
+        "resume": _resume,
+        "eval": _evaluate,
+        "sweep": _sweep,
+        "sync": _sync,
+        "cache": _cache,
+        "pretrain": _begin_pretraining,
+    }
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
     return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 
@@ -261,6 +270,16 @@ def _cache(options: argparse.Namespace) -> None:
             print(f"{root / part}: {amount(usage(root / part))} ({what})")
         else:
             print(f"{root / part}: {amount(clear(root / part))} removed ({what})")
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from tinyrm.tracking.syncing import sync
+
+    folders = options.folders or [folder for folder in (Path("outputs"), Path("multirun")) if folder.is_dir()]
+    done = sync(folders)
+    beside = f"; {done.there} were there before" if done.there else ""
+    beside += f"; {done.running} still run" if done.running else ""
+    print(f"{done.uploaded} runs uploaded to W&B{beside}")
 
 
 def _near_runs(folder: Path) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from tinyrm import provenance, reuse, tracking
+from tinyrm import provenance, reuse
 from tinyrm.config import EvaluationConfig, TinyRMConfig, check, config_hash
 from tinyrm.data import PairData
 from tinyrm.errors import (
@@ -43,6 +43,7 @@ from tinyrm.model import Backbone, Description, RewardNet, count_parameters, mer
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
 from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded
+from tinyrm.tracking import Session, tracked
 from tinyrm.training import FitResult, FrozenStore, PairDataModule, TinyRM, fit
 from tinyrm.types import PairScores
 
@@ -141,8 +142,11 @@ def run(
     with clock.phase("prepare"):
         prepared = prepare(config)
     record = _new_record(prepared, folder) | {"siblings": siblings}
-    with recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)):
-        return _run(prepared, folder, record, clock, callbacks, siblings)
+    with (
+        tracked(config.tracking, folder, record, "train") as session,
+        recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)),
+    ):
+        return _run(prepared, folder, record, clock, session, callbacks, siblings)
 
 
 def _run(
@@ -150,6 +154,7 @@ def _run(
     folder: Path,
     record: dict[str, Any],
     clock: Clock,
+    session: Session,
     callbacks: Sequence[Callback],
     siblings: bool,
 ) -> ExperimentResult:
@@ -174,7 +179,7 @@ def _run(
         100 * record["truncated"]["train"],
     )
     with clock.phase("train"):
-        fitted = _train(net, batches, config, folder, record, callbacks, frozen)
+        fitted = _train(net, batches, config, folder, session, callbacks, frozen)
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
         merged = merged_net(net)
@@ -197,7 +202,7 @@ def _train(
     batches: PairDataModule,
     config: TinyRMConfig,
     folder: Path,
-    record: dict[str, Any],
+    session: Session,
     callbacks: Sequence[Callback],
     frozen: FrozenStore,
 ) -> FitResult:
@@ -209,22 +214,17 @@ def _train(
         seed=config.seed,
         fused=config.speed.optimizer == "fused",
     )
-    loggers = tracking.make_loggers(config.tracking, folder, record["config"])
     provenance.reset_peak_memory()
-    place = folder / "checkpoints"
-    try:
-        return fit(
-            module,
-            batches,
-            config.trainer,
-            folder=place,
-            patience=config.trainer.patience,
-            loggers=loggers,
-            callbacks=callbacks,
-            frozen=frozen,
-        )
-    finally:
-        tracking.finish(config.tracking)
+    return fit(
+        module,
+        batches,
+        config.trainer,
+        folder=folder / "checkpoints",
+        patience=config.trainer.patience,
+        loggers=session.loggers,
+        callbacks=callbacks,
+        frozen=frozen,
+    )
 
 
 def _score(

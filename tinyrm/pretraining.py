@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from tinyrm import provenance, tracking
+from tinyrm import provenance
 from tinyrm.config import (
     PretrainingConfig,
     PromptConfig,
@@ -52,6 +52,7 @@ from tinyrm.prompting import EncodedPairs, Layout, tokenize
 from tinyrm.prompting.wordpiece import train_tokenizer
 from tinyrm.report.card import pretraining_card
 from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded
+from tinyrm.tracking import Session, tracked
 from tinyrm.training import FitResult, fit
 from tinyrm.training.masked import Answers, MaskedLM, PretrainingData
 from tinyrm.training.packing import TextTokens
@@ -125,12 +126,15 @@ def run(config: PretrainingConfig, folder: str | Path) -> PretrainingResult:
     with clock.phase("prepare"):
         prepared = prepare(config, folder)
     record = _new_record(prepared, folder)
-    with recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)):
-        _run(prepared, folder, record, clock)
+    with (
+        tracked(config.tracking, folder, record, "pretrain") as session,
+        recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)),
+    ):
+        _run(prepared, folder, record, clock, session)
     return PretrainingResult(folder, record)
 
 
-def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock) -> None:
+def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock, session: Session) -> None:
     config, backbone = prepared.config, prepared.backbone
     write_json(folder / RUN, record)
     with clock.phase("tokenize"):
@@ -147,7 +151,7 @@ def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock)
         *(f"{n:,}" for n in (record["parameters"], len(data.text.ids), len(data.dev_text.ids), data.optimizer_steps)),
     )
     with clock.phase("train"):
-        fitted = _train(net, data, config, folder, record)
+        fitted = _train(net, data, config, folder, session)
     record["peak_memory_mib"] = provenance.peak_memory_mib()
     with clock.phase("evaluate"):
         record["heldout"] = _heldout(net, data) | _answers(prepared, model)
@@ -162,15 +166,11 @@ def _run(prepared: Prepared, folder: Path, record: dict[str, Any], clock: Clock)
 
 
 def _train(
-    net: MaskedNet, data: PretrainingData, config: PretrainingConfig, folder: Path, record: dict[str, Any]
+    net: MaskedNet, data: PretrainingData, config: PretrainingConfig, folder: Path, session: Session
 ) -> FitResult:
     module = MaskedLM(net, data.words, config.optimizer, steps=data.optimizer_steps, seed=config.seed)
-    loggers = tracking.make_loggers(config.tracking, folder, record["config"])
     provenance.reset_peak_memory()
-    try:
-        return fit(module, data, config.trainer, folder=folder / "checkpoints", loggers=loggers)
-    finally:
-        tracking.finish(config.tracking)
+    return fit(module, data, config.trainer, folder=folder / "checkpoints", loggers=session.loggers)
 
 
 def _prompt_problems(prompt: PromptConfig, backbone: Backbone) -> list[str]:

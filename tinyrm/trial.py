@@ -22,6 +22,7 @@ from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import ExperimentResult, check_only
 from tinyrm.sweep import App, Progress, Result, current_progress
+from tinyrm.tracking import say_where
 from tinyrm.training import history_of
 
 # Metrics that each evaluation of dev gives: their name there, and the sign of a pair's log-likelihood to go with it.
@@ -49,6 +50,7 @@ class TinyRMApp(App):
                 "sets both."
             )
         check_only(typed)
+        say_where(typed.tracking)  # workers say it where nobody looks
 
     def explain(self, error: Exception) -> Exception:
         """Hydra's complaint with the near choices."""

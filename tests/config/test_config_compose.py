@@ -69,7 +69,7 @@ def test_defaults() -> None:
     assert (config.data.reader, config.model.id, config.model.source) == ("synthetic", "minilm", "packaged")  # offline
     assert f"prompt={config.prompt.id}" in CHOICES
     assert (config.adapter.kind, config.objective.kind, config.evaluation.benchmark) == ("dora", "cloze", "pairs")
-    assert (config.freeze, config.seed, config.tracking.loggers) == (2, 0, ["csv"])
+    assert (config.freeze, config.seed, config.tracking.loggers) == (2, 0, ["csv", "wandb"])
 
 
 def test_cache_dir_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

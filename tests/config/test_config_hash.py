@@ -14,8 +14,12 @@ from tinyrm.config import SourceConfig, TinyRMConfig, compose, config_hash
 SHOWS_ONLY = {
     "tracking.loggers",
     "tracking.project",
+    "tracking.entity",
     "tracking.name",
+    "tracking.group",
     "tracking.tags",
+    "tracking.model",
+    "tracking.patience_s",
     "trainer.progress",
     "trainer.threads",
     "trainer.checkpoint_steps",

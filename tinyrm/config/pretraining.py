@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from tinyrm.config.rules import MODEL_SOURCES, OPTIMIZERS, PRECISIONS, SCHEDULES
+from tinyrm.config.rules import LOGGERS, MODEL_SOURCES, OPTIMIZERS, PRECISIONS, SCHEDULES
 from tinyrm.config.schema import LoopConfig, ModelConfig, OptimizerConfig, TrackingConfig
 from tinyrm.errors import ConfigError, did_you_mean
 
@@ -88,6 +88,7 @@ def _choices(c: PretrainingConfig) -> Iterator[str]:
         ("trainer.precision", c.trainer.precision, PRECISIONS),
         ("trainer.progress", c.trainer.progress, ("auto", "on", "off")),
         ("save_dtype", c.save_dtype, ("32", "bf16")),
+        *(("tracking.loggers", logger, LOGGERS) for logger in c.tracking.loggers),
     ):
         if value not in known:
             yield f"{key}={value} is not known.{did_you_mean(value, known)}"
@@ -110,6 +111,7 @@ def _numbers(c: PretrainingConfig) -> Iterator[str]:
         ("mlm.length", c.mlm.length, 16, most),
         ("sft.length", c.sft.length, 64, most),
         ("mlm.rate", c.mlm.rate, 0.01, 0.9),
+        ("tracking.patience_s", c.tracking.patience_s, 1, math.inf),
         ("heldout_rate", c.heldout_rate, 0.01, 0.9),
         ("sft.plain_share", c.sft.plain_share, 0, 1),
         ("sft.question_share", c.sft.question_share, 0, 1),

@@ -136,6 +136,7 @@ def _numbers(c: TinyRMConfig) -> Iterator[str]:
         ("trainer.batch_pairs", c.trainer.batch_pairs, 1, None),
         ("trainer.batch_tokens", c.trainer.batch_tokens, c.prompt.max_tokens, None),
         ("evaluation.batch_tokens", c.evaluation.batch_tokens, c.prompt.max_tokens, None),
+        ("tracking.patience_s", c.tracking.patience_s, 1, None),
     ):
         if not low <= value <= (math.inf if high is None else high) or value == math.inf:  # NaN fails every comparison
             bound = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -194,6 +195,8 @@ def _sources(c: TinyRMConfig) -> Iterator[str]:
             yield f"{key}.weight={source.weight} must be greater than 0."
     if c.model.source in ("hub", "local") and not c.model.path:
         yield f"model.path is needed for model.source={c.model.source}: a hub id or a local folder."
+    if c.tracking.model and c.trainer.save_model == "none":
+        yield "tracking.model=true has nothing to keep with trainer.save_model=none: use adapter or merged."
     if c.trainer.precision == "16" and c.trainer.accelerator == "cpu":
         yield "trainer.precision=16 needs a GPU; on a CPU use 32 or bf16."
 

@@ -193,12 +193,17 @@ class EvaluationConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where curves go."""
+    """Where a run can be watched and compared."""
 
-    loggers: list[str] = field(default_factory=lambda: ["csv"])  # csv | tensorboard | wandb
+    # wandb: online where there is a key, else offline | csv: curves/N/metrics.csv | tensorboard
+    loggers: list[str] = field(default_factory=lambda: ["csv", "wandb"])
     project: str = "tinyrm"
-    name: str | None = None
+    entity: str | None = None  # user or team of W&B; null: the key's own
+    name: str | None = None  # null: the model and the config's hash, in a sweep its name; its trials add their number
+    group: str | None = None  # null: the sweep's name
     tags: list[str] = field(default_factory=list)
+    model: bool = False  # keep model/ in W&B, as a version of the sweep's collection
+    patience_s: float = 15.0  # how long W&B's server may keep a run waiting, at its start and again at its end
 
 
 @dataclass

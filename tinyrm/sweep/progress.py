@@ -32,6 +32,7 @@ class Progress:
         self, study: Study, claim: Claim, search: Callable[[], optuna.Study], folder: Path, pruning: bool, metric: str
     ) -> None:
         self.metric = metric
+        self.sweep = study.name
         self.number = claim.number
         self.attempt = claim.attempt
         self.folder = folder
