@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinyrm.serving import Comparison as Comparison
-    from tinyrm.serving import Ranking as Ranking
-    from tinyrm.serving import RewardModel as RewardModel
+    from tinyrm.serving.model import Comparison as Comparison
+    from tinyrm.serving.model import RewardModel as RewardModel
+    from tinyrm.serving.ranking import Ranking as Ranking
 
+_PLACES = {
+    "Comparison": "tinyrm.serving.model",
+    "Ranking": "tinyrm.serving.ranking",
+    "RewardModel": "tinyrm.serving.model",
+}
 __all__ = ["Comparison", "Ranking", "RewardModel"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is used with `from tinyrm import ...` when it is: torch takes seconds, `tinyrm --help` needs none."""
-    if name in __all__:
-        from tinyrm import serving
-
-        return getattr(serving, name)
+    """Import what is asked for when it is: torch takes seconds, and `tinyrm --help` needs none."""
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'tinyrm' has no attribute {name!r}")

@@ -24,6 +24,7 @@ from tinyrm import sweep
 from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
+from tinyrm.serving import arguments as serving_arguments
 
 if TYPE_CHECKING:
     from tinyrm.experiment import ExperimentResult
@@ -93,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache.add_argument("--dir", type=Path, default=None, help="data.cache_dir, where that is not the default")
     pretrain = commands.add_parser("pretrain", help="pretrain a masked language model, or go on with one, on your text")
     pretrain.add_argument("overrides", nargs="*", help="as of run.py: corpus.path=FOLDER ...; see conf/pretrain.yaml")
+    serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -101,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         handlers=[RichHandler(show_path=False, show_time=False, console=Console(stderr=True))],
     )
     actions = {"resume": _resume, "eval": _evaluate, "sweep": _sweep, "cache": _cache, "pretrain": _begin_pretraining}
+    actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
     return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 

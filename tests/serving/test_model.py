@@ -17,7 +17,7 @@ from tinyrm.config import compose
 from tinyrm.errors import DataError, ModelError
 from tinyrm.evaluation.predictions import read_predictions
 from tinyrm.experiment import prepare
-from tinyrm.serving import Comparison, RewardModel, TruncationWarning
+from tinyrm.serving.model import Comparison, RewardModel, TruncationWarning
 from tinyrm.types import Message
 
 SMALL = ["data.synthetic.train_pairs=60", "data.synthetic.dev_pairs=15", "data.synthetic.test_pairs=30"]

@@ -162,7 +162,7 @@ def _curvature(design: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDAr
 
 
 def _half_widths(n: int, pairs: Pairs, both: Both, strengths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) of 95% intervals by the sandwich estimator (White 1982), each order an observation; NaN with none to spare."""
+    """(n,) of 95% intervals (sandwich, White 1982), each order an observation; NaN where none can disagree."""
     design = np.repeat(_design(n, pairs), 2, axis=0)
     spare = len(design) - (n - 1)
     if spare < 1:
