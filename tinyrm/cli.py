@@ -24,6 +24,7 @@ from tinyrm import sweep
 from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
+from tinyrm.serving import arguments as serving_arguments
 
 if TYPE_CHECKING:
     from tinyrm.experiment import ExperimentResult
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pretrain.add_argument("overrides", nargs="*", help="as of run.py: corpus.path=FOLDER ...; see conf/pretrain.yaml")
     sync = commands.add_parser("sync", help="upload to W&B what was tracked offline")
     sync.add_argument("folders", nargs="*", type=Path, help="of runs or sweeps (default: outputs and multirun)")
+    serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
     options = parser.parse_args(argv)
     logging.basicConfig(
@@ -110,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cache": _cache,
         "pretrain": _begin_pretraining,
     }
+    actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
     return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 

@@ -92,6 +92,7 @@ def save_model(
         if parts == "merged" or not adapted:
             (merged_model(net) if merged is None else merged).save_pretrained(target / "merged")
             _accompany(target / "merged", backbone, description)
+            (target / "merged" / "README.md").write_text(card, encoding="utf-8")  # this folder is what a hub gets
         if isinstance(net.model, PeftModel):
             _save_adapter(target, net.model, net.base_model, backbone, description)
         (target / "README.md").write_text(card, encoding="utf-8")
