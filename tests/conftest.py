@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pytest
 from hypothesis import settings
 
-from tinyrm.config import ModelConfig
+from tinyrm.config import ModelConfig, compose
 from tinyrm.model import Backbone, find_backbone
 from tinyrm.types import Message, PreferencePair
 
@@ -26,6 +26,7 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 PairMaker = Callable[..., PreferencePair]
+Train = Callable[[Sequence[str]], Path]
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,39 @@ def make_pair() -> PairMaker:
 def minilm() -> Backbone:
     """Config and tokenizer of the packaged default; no weights."""
     return find_backbone(ModelConfig(id="minilm", source="packaged", path="sentence-transformers/all-MiniLM-L6-v2"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Trains a tiny model for a few steps; gives its run folder."""
+    from tinyrm.experiment import run
+
+    small = [
+        "model=tiny",
+        "model.shape.num_hidden_layers=2",
+        "data.synthetic.train_pairs=60",
+        "data.synthetic.dev_pairs=15",
+        "data.synthetic.test_pairs=30",
+        "trainer.batch_tokens=1024",
+        "trainer.accelerator=cpu",
+        "freeze=0",
+    ]
+
+    def train(overrides: Sequence[str]) -> Path:
+        folder = tmp_path_factory.mktemp("trained")
+        run(compose([*small, *overrides, f"data.cache_dir={folder}/cache"]), folder / "run")
+        return folder / "run"
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def cloze_run(trained: Train) -> Path:
+    """A run folder of the cloze form."""
+    return trained(["objective=cloze"])
+
+
+@pytest.fixture(scope="session")
+def single_run(trained: Train) -> Path:
+    """A run folder of Bradley-Terry rewards."""
+    return trained(["objective=bradley_terry"])

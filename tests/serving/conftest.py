@@ -1,46 +1,49 @@
-"""Small models, trained for a few steps."""
+"""A model of each kind, and a real server."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
-from tinyrm.config import compose
-from tinyrm.experiment import run
+from tinyrm.serving.app import create_app
+from tinyrm.serving.model import RewardModel
+from tinyrm.serving.settings import Settings
 
-SMALL = [
-    "model=tiny",
-    "model.shape.num_hidden_layers=2",
-    "data.synthetic.train_pairs=60",
-    "data.synthetic.dev_pairs=15",
-    "data.synthetic.test_pairs=30",
-    "trainer.batch_tokens=1024",
-    "trainer.accelerator=cpu",
-    "freeze=0",
-]
-
-
-def _trained(objective: str, factory: pytest.TempPathFactory) -> Path:
-    folder = factory.mktemp(objective)
-    run(compose([*SMALL, f"objective={objective}", f"data.cache_dir={folder}/cache"]), folder / "run")
-    return folder / "run"
-
-
-@pytest.fixture(scope="session")
-def cloze_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of the cloze form."""
-    return _trained("cloze", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def single_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of Bradley-Terry rewards."""
-    return _trained("bradley_terry", tmp_path_factory)
+Serve = Callable[..., contextlib.AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session", params=["cloze", "bradley_terry"])
 def run_folder(request: pytest.FixtureRequest) -> Path:
-    """Each of the two."""
+    """A run folder of each objective."""
     found: Path = request.getfixturevalue("cloze_run" if request.param == "cloze" else "single_run")
     return found
+
+
+@pytest.fixture(scope="session")
+def served() -> Serve:
+    """`with served(model, key, **limits) as address`: a service on a real port, in a thread."""
+
+    @contextlib.contextmanager
+    def serve(model: RewardModel, key: str | None = None, **limits: Any) -> Iterator[str]:
+        app: Any = create_app(model, Settings(**limits), key=key)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+        assert not thread.is_alive()
+
+    return serve

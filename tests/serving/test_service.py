@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.service import served
 from tinyrm.cli import main
 from tinyrm.serving.batcher import Batcher, QueueFullError, StoppingError
 from tinyrm.serving.model import Comparison, RewardModel
 from tinyrm.serving.settings import Settings
 from tinyrm.serving.texts import pair_of
 from tinyrm.types import PreferencePair
+
+Serve = Callable[..., contextlib.AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def model(cloze_run: Path) -> RewardModel:
 
 
 @pytest.fixture(scope="module")
-def address(model: RewardModel) -> Iterator[str]:
+def address(model: RewardModel, served: Serve) -> Iterator[str]:
     with served(model) as found:
         yield found
 
@@ -94,7 +96,7 @@ def test_requests_that_meet_are_scored_together(address: str) -> None:
     assert pairs > 1.5 * batches  # after the test of load
 
 
-def test_more_than_may_wait_is_told_and_nothing_is_lost(model: RewardModel) -> None:
+def test_more_than_may_wait_is_told_and_nothing_is_lost(model: RewardModel, served: Serve) -> None:
     """Ten times what fits: each request is answered rightly or told to come again."""
     expected = {n: model.compare(**one(n)).log_odds for n in range(40)}
     with served(model, max_queue=4, max_batch=4, max_pairs=4, max_responses=2) as address, httpx.Client() as client:
@@ -133,7 +135,7 @@ def test_what_is_wrong_is_told(body: bytes, status: int, told: str, address: str
     assert (answer.status_code, told in answer.json()["detail"]) == (status, True), answer.text
 
 
-def test_large_requests_are_refused(model: RewardModel) -> None:
+def test_large_requests_are_refused(model: RewardModel, served: Serve) -> None:
     with served(model, max_body_bytes=2000, max_text_chars=100) as address:
         long = {"pairs": [{"prompt": "p" * 101, "a": "a", "b": "b"}]}
         assert httpx.post(f"{address}/v1/compare", json=long).status_code == 422
@@ -143,7 +145,7 @@ def test_large_requests_are_refused(model: RewardModel) -> None:
         assert streamed.status_code == 413 and "more than 2000 bytes" in streamed.json()["detail"]
 
 
-def test_what_takes_too_long_is_given_up(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_long_is_given_up(model: RewardModel, served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = model.compare_pairs
     held = threading.Event()
 
@@ -160,7 +162,7 @@ def test_what_takes_too_long_is_given_up(model: RewardModel, monkeypatch: pytest
         assert httpx.post(f"{address}/v1/compare", json={"pairs": [one(1)]}).status_code == 200
 
 
-def test_a_key_is_needed_where_there_is_one(model: RewardModel) -> None:
+def test_a_key_is_needed_where_there_is_one(model: RewardModel, served: Serve) -> None:
     with served(model, key="s3cret") as address:
         body = {"pairs": [one(1)]}
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "s3cret"}):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tinyrm.config import PretrainingConfig, TinyRMConfig
 from tinyrm.evaluation.metrics import is_defined
 from tinyrm.evaluation.results import EvaluationResult
+from tinyrm.report.example import example
+from tinyrm.report.licences import base_licence, card_licence, data_licences
 from tinyrm.types import Metric
 
 _SOURCES = 40  # that a pretrained backbone's card lists by name
@@ -15,6 +18,8 @@ _SOURCES = 40  # that a pretrained backbone's card lists by name
 def model_card(config: TinyRMConfig, result: EvaluationResult, record: dict[str, Any]) -> str:
     """Markdown with YAML front matter: what the model is, its numbers with intervals, how to load it, its limits."""
     base = config.model.path or config.model.id
+    if config.model.source == "local":  # a folder of this machine is nobody else's business
+        base = Path(base).name
     auto = "AutoModelForMaskedLM" if config.objective.kind == "cloze" else "AutoModelForSequenceClassification"
     rows = [
         f"| {name} | {m.n} | {_percent(m.accuracy)} | {_point(m.longer_wins)} | {_point(m.shorter_wins)} |"
@@ -24,6 +29,7 @@ def model_card(config: TinyRMConfig, result: EvaluationResult, record: dict[str,
     scored = "{name} in {precision} on {device}".format(**record["scoring"])
     return f"""---
 library_name: transformers
+license: {card_licence(config)}
 base_model: {base}
 tags: [reward-model, tinyrm]
 ---
@@ -41,9 +47,23 @@ Benchmark: {result.benchmark.name}, scored by {scored}. Dev accuracy of the kept
 Trained parameters: {record["parameters"]["trained"]:,} of {record["parameters"]["all"]:,};
 freeze={config.freeze}; prompt={config.prompt.id}.
 
-- `merged/` loads with `transformers.{auto}`; `adapter/` (where there is one) with `peft` on top of the base model.
-- `tinyrm.json` in each holds the template and verbalizers: `tinyrm.model.load_model(folder)` uses them.
+With TinyRM: `RewardModel.from_pretrained(FOLDER).compare(prompt, a, b)`. With `transformers` alone, in the folder of
+the merged model, the same numbers:
+
+```python
+{example(config)}
+print(log_odds("What is the capital of France?", "Paris.", "Lyon."))
+```
+
+- `merged/` loads with `transformers.{auto}`; `adapter/` (where there is one) with `peft` on top of the base model. To
+  publish: `hf upload OWNER/NAME model/merged`.
+- `tinyrm.json` in each holds the template and verbalizers.
 - Score both orders of the responses and average the log-odds: the numbers above are made so.
+
+| made from | licence |
+| --- | --- |
+| backbone {base} | {base_licence(config.model)} |
+{chr(10).join(f"| {name} | {licence} |" for name, licence in data_licences(config).items())}
 
 Limits: it knows what its training pairs show and no more; see the columns of the two length rules for how much of its
 accuracy length alone would give. Not a safety filter.

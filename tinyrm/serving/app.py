@@ -110,7 +110,7 @@ def _add_answers(app: FastAPI, model: RewardModel, batcher: Batcher, metrics: Me
 
 
 def _verdict(one: Comparison) -> Verdict:
-    more = {"a_first": one.a_first, "a_second": one.a_second, "cut_tokens": list(one.cut_tokens)}
+    more: dict[str, Any] = {"a_first": one.a_first, "a_second": one.a_second, "cut_tokens": list(one.cut_tokens)}
     return Verdict(**comparison_values(one), **more)
 
 

@@ -64,7 +64,8 @@ def _by_comparing(
             truncated = truncated or any(one.truncated for one in found)
             asked = steps.send(np.array([(one.a_first, one.a_second) for one in found]))
     except StopIteration as end:
-        return replace(end.value, truncated=truncated)
+        ranking: Ranking = end.value
+        return replace(ranking, truncated=truncated)
 
 
 def _by_rewards(prompt: Prompt, texts: list[str]) -> Task:

@@ -229,4 +229,6 @@ def _download(source: str, revision: str | None, cache_dir: str | os.PathLike[st
     if not _HUB_ID.fullmatch(source):
         raise ModelError(f"{source} is no folder, and no hub id (owner/name): give a run folder or a saved model.")
     with hub_errors(source, source):
-        return Path(snapshot_download(source, revision=revision, cache_dir=cache_dir))
+        return Path(
+            snapshot_download(source, revision=revision, cache_dir=None if cache_dir is None else Path(cache_dir))
+        )

@@ -185,8 +185,10 @@ def _ranking(n: int, pairs: Pairs, both: Both) -> Ranking:
 def from_strengths(strengths: NDArray[np.float64], widths: NDArray[np.float64], **counts: Any) -> Ranking:
     """A :class:`Ranking` of (n,) strengths with the (n,) half-widths of their intervals."""
     order = np.argsort(-np.round(strengths, 9), kind="stable")
-    numbers: list[tuple[float, ...]] = [tuple(x.tolist()) for x in (strengths, strengths - widths, strengths + widths)]
-    return Ranking(tuple(order.tolist()), *numbers, **counts)
+    low, high = strengths - widths, strengths + widths
+    return Ranking(
+        tuple(order.tolist()), tuple(strengths.tolist()), tuple(low.tolist()), tuple(high.tolist()), **counts
+    )
 
 
 def inconsistent(both: Both) -> int:

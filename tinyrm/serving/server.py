@@ -48,7 +48,7 @@ def serve(model: RewardModel, host: str, port: int, **limits: Any) -> None:
     model.truncation = "ignore"  # every answer says so for itself
     app = create_app(model, settings, key=os.environ.get(KEY) or None)
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         host=host,
         port=port,
         log_config=None,  # the command's own
