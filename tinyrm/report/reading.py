@@ -217,7 +217,8 @@ def _question(command: Sequence[str], trials: Sequence[TrialRow], metrics: Mappi
         path = config_dir() / "sweeps" / f"{name}.yaml"
         if key == "sweeps" and re.fullmatch(r"[\w.-]+", name) and path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()[1:]
-            told = [line.lstrip("# ") for line in lines[: next((i for i, x in enumerate(lines) if x[:1] != "#"), 0)]]
+            end = next((i for i, line in enumerate(lines) if not line.lstrip("# ")), len(lines))
+            told = [line.lstrip("# ") for line in lines[:end] if line.startswith("#")]
             if told:
                 return " ".join(told)
     varied = [p for p in dict.fromkeys(p for t in trials for p in t.params) if p != SEED]

@@ -32,7 +32,8 @@ def amount(value: float) -> str:
     """A number in a table: `22,744,506`, `42.3`, `0.6931`."""
     if math.isnan(value):
         return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.4f}"
+    digits = next((d for bound, d in ((1000, 0), (10, 1), (1, 2)) if abs(value) >= bound), 4)
+    return f"{value:,.{digits}f}"
 
 
 def p_value(p: float) -> str:

@@ -27,6 +27,8 @@ def parallel_rows(report: StudyReport, sweep: SweepRow) -> tuple[list[Row], list
     tests = [t.test.overall.accuracy.value if t.test else math.nan for t in trials]
     if trials and not any(math.isnan(x) for x in tests):
         columns["test_accuracy"] = tests
+    if not trials:
+        return [], [], []
     rows: list[Row] = []
     ticks: list[Row] = []
     for number, (axis, values) in enumerate(columns.items()):

@@ -89,5 +89,11 @@ def dots(y: Row, color: Row | None, title: str, axis: Mapping[str, Any]) -> list
     ]
 
 
-def arm_axis(arms: Sequence[ArmRow], title: str | None = None) -> Row:
-    return {"field": "arm", "type": "nominal", "sort": [a.name for a in arms], "title": title}
+def arm_axis(arms: Sequence[ArmRow]) -> Row:
+    """Arms from above, by rank: a row says in `label` which."""
+    return {"field": "label", "type": "nominal", "sort": [arm_label(a) for a in arms], "title": None}
+
+
+def arm_label(arm: ArmRow) -> str:
+    """The rank first: it is left where a narrow screen cuts the name."""
+    return f"#{arm.rank} {arm.name}"

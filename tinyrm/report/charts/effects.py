@@ -51,6 +51,10 @@ def _measured(sweep: SweepRow) -> list[Row]:
     return [{"name": "measure", "value": sweep.effects[0].measure}]
 
 
+def _share_or_number(sweep: SweepRow) -> Row:
+    return {"format": "%"} if all(e.measure.endswith("accuracy") for e in sweep.effects) else {}
+
+
 def _shares(sweep: SweepRow, number: int, label: str) -> Chart:
     rows = []
     for found in sweep.effects:
@@ -118,6 +122,7 @@ def _effect_chart(
     y = {
         "type": "quantitative",
         "title": None,
+        "axis": _share_or_number(sweep),
         "scale": {"zero": False, "domainMin": {"expr": choose[0]}, "domainMax": {"expr": choose[1]}, "nice": True},
     }
     x: Row = {
@@ -174,7 +179,8 @@ def _interaction(id: str, first: str, second: str, sweep: SweepRow, label: str) 
     x["axis"] = {"labelAngle": 0, "labelLimit": 120}
     color = {"field": "second", "type": "nominal", "title": second, "legend": {"orient": "top"}}
     color["sort"] = list(dict.fromkeys(r["second"] for r in rows))
-    y = {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}}
+    y: Row = {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}}
+    y["axis"] = _share_or_number(sweep)
     mark = {"type": "line", "point": {"filled": True, "size": 60}, "tooltip": {"content": "data"}}
     spec = {
         "params": _measured(sweep),

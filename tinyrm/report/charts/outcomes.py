@@ -11,6 +11,7 @@ from tinyrm.report.charts.base import (
     Chart,
     Column,
     arm_axis,
+    arm_label,
     chart_of,
     dots,
     metric_row,
@@ -24,7 +25,7 @@ def ranking(report: StudyReport) -> Chart | None:
     accuracy = measured == {"dev_accuracy"}
     rows = []
     for arm in arms:
-        base = {"rank": arm.rank, "arm": arm.name, "seeds": arm.seeds}
+        base = {"rank": arm.rank, "arm": arm.name, "label": arm_label(arm), "seeds": arm.seeds}
         if accuracy:
             rows.append({**base, "on": "dev (chosen by)", **metric_row(arm.dev)})
         if arm.test is not None:
@@ -174,7 +175,7 @@ def cost(report: StudyReport) -> Chart | None:
         "field": "front",
         "type": "nominal",
         "title": None,
-        "legend": {"orient": "top", "columns": 1, "labelLimit": 260},
+        "legend": {"orient": "top"},
     }
     spec = {
         "params": [{"name": "cost", "value": "trained_parameters"}],

@@ -11,6 +11,7 @@ from tinyrm.report.charts.base import (
     Column,
     Row,
     arm_axis,
+    arm_label,
     chart_of,
     dots,
     metric_row,
@@ -46,7 +47,7 @@ def curves(report: StudyReport) -> Chart | None:
         "field": "group",
         "type": "nominal",
         "title": None,
-        "legend": {"orient": "top", "columns": 2, "labelLimit": 300},
+        "legend": {"orient": "top"},
     }
     color["sort"] = [*named, "other arms"]
     spec = {
@@ -81,7 +82,7 @@ def sections(report: StudyReport) -> Chart | None:
     for arm in arms:
         for name, score in arm.sections.items():
             rules = {"longer": score.longer_wins, "shorter": score.shorter_wins}
-            rows.append({"arm": f"#{arm.rank} {arm.name}", "section": name, **metric_row(score.accuracy), **rules})
+            rows.append({"arm": arm_label(arm), "section": name, **metric_row(score.accuracy), **rules})
     lines = [
         {"section": section, "by": name, "value": value}
         for name, figures in report.references.items()
@@ -90,8 +91,8 @@ def sections(report: StudyReport) -> Chart | None:
     ]
     x = {"field": "section", "type": "nominal", "title": None, "axis": {"labelAngle": 0, "labelLimit": 120}}
     y = {"type": "quantitative", "title": "accuracy", "axis": {"format": "%"}, "scale": {"domain": [0, 1]}}
-    inside = {"field": "arm", "sort": [f"#{a.rank} {a.name}" for a in arms]}
-    legend = {"orient": "top", "columns": 1, "labelLimit": 300}
+    inside = {"field": "arm", "sort": [arm_label(a) for a in arms]}
+    legend = {"orient": "top"}
     layers: list[Row] = [
         {
             "mark": {"type": "bar", "tooltip": {"content": "data"}},
@@ -135,7 +136,7 @@ def sections(report: StudyReport) -> Chart | None:
 
 def flips(report: StudyReport) -> Chart | None:
     arms = [a for a in report.arms[:SHOWN_ARMS] if a.flips is not None and not math.isnan(a.flips.value)]
-    rows = [{"rank": a.rank, "arm": a.name, **metric_row(a.flips)} for a in arms]
+    rows = [{"rank": a.rank, "arm": a.name, "label": arm_label(a), **metric_row(a.flips)} for a in arms]
     spec = {
         "height": 24 * len(arms),
         "layer": dots(arm_axis(arms), None, "verdicts that change with the order", {"format": "%"}),
@@ -159,7 +160,9 @@ def length(report: StudyReport) -> Chart | None:
             ("better response is shorter", arm.chosen_shorter),
         ):
             if metric is not None and not math.isnan(metric.value):
-                rows.append({"rank": arm.rank, "arm": arm.name, "where": where, **metric_row(metric)})
+                rows.append(
+                    {"rank": arm.rank, "arm": arm.name, "label": arm_label(arm), "where": where, **metric_row(metric)}
+                )
     color = {"field": "where", "type": "nominal", "title": None, "legend": {"orient": "top"}}
     spec = {"height": 34 * len(arms), "layer": dots(arm_axis(arms), color, "accuracy", {"format": "%"})}
     columns = [

@@ -37,7 +37,7 @@ function look() {
     view: { stroke: null },
     axisQuantitative: { tickCount: 6 },
     axis: { labelLimit: window.innerWidth < 600 ? 110 : 280, labelColor: of("dim"), titleColor: of("dim"), gridColor: of("line"), domainColor: of("line"), tickColor: of("line"), titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 },
-    legend: { labelColor: of("ink"), titleColor: of("dim"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
+    legend: { columns: window.innerWidth < 600 ? 1 : 3, labelLimit: window.innerWidth < 600 ? 230 : 320, labelColor: of("ink"), titleColor: of("dim"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
     title: { color: of("ink") },
     text: { color: of("ink"), fill: of("ink") },
     rule: { color: of("dim") },
