@@ -27,6 +27,7 @@ def test_they_are_the_named_ones() -> None:
     assert {p.stem for p in SWEEPS} == {
         "adapters",
         "backbones",
+        "demo",
         "dora_rank",
         "freeze",
         "hyperband",

@@ -98,6 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     sync.add_argument("folders", nargs="*", type=Path, help="of runs or sweeps (default: outputs and multirun)")
     serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
+    report = commands.add_parser("report", help="what one or several sweeps found, as a page that opens from disk")
+    report.add_argument("names", nargs="+", metavar="NAME", help="of the sweeps, finished or running")
+    report.add_argument("--storage", help="where they are (default: sweep.storage's own default)")
+    report.add_argument("--format", default="html", help="html (default) | md | json | png: a picture a chart")
+    report.add_argument("--out", type=Path, help="file, or folder of the pictures (default: in the sweep's folder)")
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO,
@@ -111,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sync": _sync,
         "cache": _cache,
         "pretrain": _begin_pretraining,
+        "report": _report,
     }
     actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
@@ -262,6 +268,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     console = table_console()
     console.print(result_table(result))
     console.print(f"written to: {out}", highlight=False, soft_wrap=True)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from tinyrm.report.reading import read_report
+    from tinyrm.report.writing import check_format, default_place, write_report
+
+    check_format(options.format)
+    report = read_report(options.names, options.storage)
+    out = write_report(report, options.format, options.out or default_place(report, options.format))
+    print(f"written to: {out}")
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -22,8 +23,11 @@ from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import ExperimentResult, check_only
 from tinyrm.sweep import App, Progress, Result, current_progress
+from tinyrm.sweep.study import Study
 from tinyrm.tracking import say_where
 from tinyrm.training import history_of
+
+log = logging.getLogger(__name__)
 
 # Metrics that each evaluation of dev gives: their name there, and the sign of a pair's log-likelihood to go with it.
 _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
@@ -69,6 +73,14 @@ class TinyRMApp(App):
     def identity(self) -> Mapping[str, str]:
         """A hash of the code of each module that decides a result; comments and docstrings do not count."""
         return _code()
+
+    def finished(self, study: Study) -> None:
+        """Write the report beside the table of trials: once a sweep, in this process."""
+        from tinyrm.report.reading import report_of  # their libraries take a second to import
+        from tinyrm.report.writing import default_place, write_report
+
+        report = report_of([study])
+        log.info("Report: %s", write_report(report, "html", default_place(report, "html")))
 
 
 class ReportProgress(Callback):

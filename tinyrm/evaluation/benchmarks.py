@@ -20,7 +20,7 @@ Where the numbers come from (read in the public source):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -179,10 +179,15 @@ def pairs_benchmark(pairs: Sequence[PreferencePair]) -> Benchmark:
 
     Pairs count one by one, also those that share a `group`; intervals take them for independent.
     """
+    return benchmark_of_places((pair.section, pair.subset) for pair in pairs)
+
+
+def benchmark_of_places(places: Iterable[tuple[str, str]]) -> Benchmark:
+    """The same from the (section, subset) of each pair."""
     counts: dict[str, dict[str, int]] = {}
-    for pair in pairs:
-        section = counts.setdefault(pair.section, {})
-        section[pair.subset] = section.get(pair.subset, 0) + 1
+    for name, subset in places:
+        section = counts.setdefault(name, {})
+        section[subset] = section.get(subset, 0) + 1
     sections = (
         Section(name, tuple(Subset(f"{name}/{key}", n, n) for key, n in sorted(found.items())))
         for name, found in sorted(counts.items())

@@ -18,6 +18,7 @@ from tinyrm.evaluation.units import check_scores, consistent, words
 from tinyrm.files import atomic_path
 from tinyrm.types import PairScores, PreferencePair
 
+PREDICTIONS = "predictions.parquet"  # in a run folder
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

@@ -16,6 +16,8 @@ from tinyrm.evaluation.ties import ties_score
 from tinyrm.evaluation.units import Units, check_scores, count_units, rows_of, word_margin
 from tinyrm.types import Metric, PairScores, PreferencePair
 
+METRICS = "metrics.json"  # in a run folder
+
 
 def _mean(parts: Sequence[Metric], weights: Sequence[float]) -> Metric:
     return weighted(parts, weights) if parts else undefined()

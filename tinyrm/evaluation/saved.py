@@ -10,8 +10,8 @@ from typing import Any
 
 from tinyrm.config import EvaluationConfig
 from tinyrm.evaluation.backends import choose_backend
-from tinyrm.evaluation.predictions import write_predictions
-from tinyrm.evaluation.results import EvaluationResult, evaluate
+from tinyrm.evaluation.predictions import PREDICTIONS, write_predictions
+from tinyrm.evaluation.results import METRICS, EvaluationResult, evaluate
 from tinyrm.evaluation.rewardbench_json import ModelCard, write_rewardbench_json
 from tinyrm.evaluation.scoring import score
 from tinyrm.evaluation.sources import benchmark_pairs
@@ -19,8 +19,6 @@ from tinyrm.files import write_json
 from tinyrm.model import load_model, merged_net
 from tinyrm.prompting import tokenize
 from tinyrm.types import PairScores, PreferencePair
-
-METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
 
 def evaluate_saved(

@@ -18,13 +18,20 @@ from .sweeper import register
 
 if TYPE_CHECKING:
     from .app import App
-    from .commands import run_command
+    from .commands import open_studies, run_command
     from .config import SweepConfig
     from .outcome import Result
     from .progress import Progress
 
 # Optuna takes a second to import: only what a sweep needs does so.
-_LATE = {"App": "app", "Progress": "progress", "Result": "outcome", "SweepConfig": "config", "run_command": "commands"}
+_LATE = {
+    "App": "app",
+    "Progress": "progress",
+    "Result": "outcome",
+    "SweepConfig": "config",
+    "open_studies": "commands",
+    "run_command": "commands",
+}
 
 __all__ = [
     "App",
@@ -40,6 +47,7 @@ __all__ = [
     "add_commands",
     "current_progress",
     "in_trial",
+    "open_studies",
     "register",
     "run_command",
 ]

@@ -43,6 +43,13 @@ class App:
         """What beside the config decides a result (the code): a sweep goes on only with the same."""
         return {}
 
+    def finished(self, study: Any) -> None:
+        """Called by the last one out, when a sweep's table has been written. What it raises is logged, no more.
+
+        Args:
+            study: a :class:`~.study.Study`, to be read.
+        """
+
 
 def load_app(path: str | None) -> App:
     """The object named by `hydra.sweeper.app`.

@@ -59,6 +59,21 @@ def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
     return rerun(["-m", *study.header()["command"], *own, *again, *options.overrides])
 
 
+def open_studies(names: Sequence[str], storage: str | None = None) -> list[Study]:
+    """Sweeps by name, to be read.
+
+    Args:
+        names: of the sweeps.
+        storage: where they are; None for `sweep.storage`'s own default.
+
+    Raises:
+        SweepError: no such storage or sweep.
+    """
+    settings: SweepConfig = OmegaConf.to_object(OmegaConf.structured(SweepConfig))  # type: ignore[assignment]
+    opened = open_storage(storage or settings.storage, create=False)
+    return [Study(opened, name, settings.storage_patience_s) for name in names]
+
+
 def _ls(storage: SharedStorage) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("sweep", "created", "done", "running", "failed", "best"):

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from .app import load_app
+from .app import App, load_app
 from .board import Board, print_line
 from .checking import check_points, sample, settings_problems
 from .composing import Composer, save_yaml
@@ -97,7 +97,7 @@ class Run:
         except (SweepInterrupted, KeyboardInterrupt) as error:
             said = str(error) if isinstance(error, SweepInterrupted) else "stopped."
             raise SweepInterrupted(f"{said} Go on with: {_again(study.name)}") from error
-        finish_if_last(study)
+        finish_if_last(study, self.app)
         records = study.records()
         _print_result(study, records)
         failed = [r for r in records if r.failed]
@@ -285,13 +285,18 @@ class Run:
         raise SweepError(f"hydra/launcher={name}: say how many workers it is to start, with sweep.workers=N.")
 
 
-def finish_if_last(study: Study) -> None:
-    """Write the summary, where nothing is left to run: the last one out does it."""
-    if study.unstarted() == 0:
-        with study.storage.lock(f"{study.name}:summary"):
-            records = study.records()
-            if all(r.finished for r in records):
-                write_summary(study.header(), records)
+def finish_if_last(study: Study, app: App) -> None:
+    """Write the summary, where nothing is left to run, and tell the application: the last one out does it."""
+    if study.unstarted() != 0:
+        return
+    with study.storage.lock(f"{study.name}:summary"):
+        records = study.records()
+        new = all(r.finished for r in records) and write_summary(study.header(), records)
+    if new:
+        try:
+            app.finished(study)
+        except Exception as error:  # the sweep is done: nothing that comes after can fail it
+            log.warning("What was to follow sweep %s failed: %s", study.name, error)
 
 
 def _dry(question: Question) -> Table:

@@ -105,8 +105,12 @@ _STYLES = {
 }
 
 
-def write_summary(header: Mapping[str, Any], records: Sequence[TrialRecord]) -> None:
-    """Write trials.csv, trials.parquet and best.txt into the sweep's folder, each whole or not at all."""
+def write_summary(header: Mapping[str, Any], records: Sequence[TrialRecord]) -> bool:
+    """Write trials.csv, trials.parquet and best.txt into the sweep's folder, each whole or not at all.
+
+    Returns:
+        whether the table says something else than it did: the second of two that write it has nothing new.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -118,7 +122,9 @@ def write_summary(header: Mapping[str, Any], records: Sequence[TrialRecord]) -> 
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    _write(folder / CSV, text.getvalue().encode())
+    content = text.getvalue().encode()
+    known = (folder / CSV).is_file() and (folder / CSV).read_bytes() == content
+    _write(folder / CSV, content)
     table = pa.table({c: _column([r.get(c) for r in rows]) for c in columns})
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -129,6 +135,7 @@ def write_summary(header: Mapping[str, Any], records: Sequence[TrialRecord]) -> 
         front = pareto(header["metrics"], order) if many else {order[0].number}
         lines = [f"# trial {r.number}\n{best_line(header, r)}\n" for r in order if r.number in front]
         _write(folder / BEST, printable("".join(lines)).encode())
+    return not known
 
 
 def flat(record: TrialRecord, header: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class WorkerTask:
         composer = Composer(self.context, self.master)
         app = load_app(self.app)
         finished = Worker(self.task, study, composer, settings, app, identity, self.stops, self.host).run()
-        finish_if_last(study)
+        finish_if_last(study, app)
         return finished
 
 
