@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tinyrm"
 LAYERS = ["config", "data", "prompting", "model", "training", "evaluation", "sweep", "report"]
-LEAVES = {"errors", "types", "provenance", "files"}  # may use each other, no layer
+LEAVES = {"errors", "types", "provenance", "files", "masking"}  # may use each other, no layer
 ABOVE = {
     "tracking",
     "experiment",

@@ -103,6 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add_argument("--storage", help="where they are (default: sweep.storage's own default)")
     report.add_argument("--format", default="html", help="html (default) | md | json | png: a picture a chart")
     report.add_argument("--out", type=Path, help="file, or folder of the pictures (default: in the sweep's folder)")
+    report.add_argument("--wandb", action="store_true", help="save it to W&B too, as a report and a workspace view")
+    report.add_argument("--project", help="of W&B (default: tracking.project of the sweep)")
+    report.add_argument("--entity", help="of W&B (default: tracking.entity of the sweep, else the key's own)")
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO,
@@ -278,6 +281,11 @@ def _report(options: argparse.Namespace) -> None:
     report = read_report(options.names, options.storage)
     out = write_report(report, options.format, options.out or default_place(report, options.format))
     print(f"written to: {out}")
+    if options.wandb:
+        from tinyrm.report.publishing import publish_report
+
+        published = publish_report(report, options.project, options.entity)
+        print(f"W&B report: {published.report}\nW&B workspace: {published.workspace}")
 
 
 def _cache(options: argparse.Namespace) -> None:

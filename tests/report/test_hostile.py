@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tinyrm.masking import masked
 from tinyrm.report.charts import charts_of
 from tinyrm.report.html import embedded, html_page
 from tinyrm.report.markdown import escaped, markdown
 from tinyrm.report.reading import read_report
-from tinyrm.report.secrets import masked, masked_values
 from tinyrm.report.writing import picture
 
 EVIL = "</script><script>alert('x')</script><img src=x onerror=\"alert(1)\"> \u2028 `'\" |{{7*7}} \u202e 雪"
@@ -105,7 +105,7 @@ def test_what_is_masked(text: str, clean: str) -> None:
 
 
 def test_masking_reaches_into_values() -> None:
-    assert masked_values({"a": ["x://u:p@h"], "wandb.api_key": "k", "n": 1}) == {
+    assert masked({"a": ["x://u:p@h"], "wandb.api_key": "k", "n": 1}) == {
         "a": ["x://u:***@h"],
         "wandb.api_key": "***",
         "n": 1,

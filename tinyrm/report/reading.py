@@ -20,9 +20,9 @@ from tinyrm.config import config_dir
 from tinyrm.evaluation.effects import SEED, Effects, effects
 from tinyrm.evaluation.metrics import undefined
 from tinyrm.evaluation.references import COMPARABLE, PAPER_FIGURES, PAPER_NOTE
+from tinyrm.masking import masked
 from tinyrm.report.folders import read_curve, read_json, read_metrics, test_scores
 from tinyrm.report.ranking import arm_names, compared_arms, rank_arms
-from tinyrm.report.secrets import masked, masked_values
 from tinyrm.report.study import Ending, Importance, SectionScore, StudyReport, SweepRow, TestScores, TrialRow
 from tinyrm.sweep import End, open_studies
 from tinyrm.sweep.outcome import TrialRecord
@@ -115,7 +115,7 @@ def _trial(sweep: str, header: Mapping[str, Any], record: TrialRecord, found: di
         sweep=sweep,
         number=record.number,
         state=record.state,
-        params=masked_values(_numbers(record.params)),
+        params=masked(_numbers(record.params)),
         seed=int(seed) if isinstance(seed, int | float | str) and re.fullmatch(r"-?\d+", str(seed)) else None,
         arm=None,
         values=dict(record.values),
@@ -206,7 +206,7 @@ def _sweep(study: Study, header: Mapping[str, Any], trials: Sequence[TrialRow]) 
         adaptive=header["sampler"] in _ADAPTIVE,
         effects=_effects(trials, metrics),
         importance=_importance(study, metrics),
-        config=masked_values(dict(header["meaning"])),
+        config=masked(dict(header["meaning"])),
     )
 
 

@@ -1,6 +1,6 @@
 """What a report holds: one typed value, made once, that every form of it (page, Markdown, JSON, pictures) shows.
 
-`--format json` writes exactly this. All texts in it have gone through :func:`tinyrm.report.secrets.masked`.
+`--format json` writes exactly this. All texts in it have gone through :func:`tinyrm.masking.masked`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyrm.evaluation.metrics import wilson
-from tinyrm.tracking.masking import masked
+from tinyrm.masking import masked
 
 _RULES = ("order_consistent", "longer_wins", "shorter_wins", "ties", "truncated")
 _LONGEST_REASON = 500

@@ -11,9 +11,9 @@ from typing import Any
 
 from tinyrm.config import TrackingConfig
 from tinyrm.errors import ConfigError
+from tinyrm.masking import masked
 from tinyrm.tracking import service
 from tinyrm.tracking.identity import identify
-from tinyrm.tracking.masking import masked
 from tinyrm.tracking.numbers import summary
 from tinyrm.tracking.wandb_run import WandbRun
 

@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import WandbLogger
 
 from tinyrm.config import TrackingConfig
 from tinyrm.errors import ConfigError
+from tinyrm.masking import masked
 from tinyrm.tracking import service
 from tinyrm.tracking.identity import Identity
-from tinyrm.tracking.masking import masked
 
 log = logging.getLogger(__name__)
 

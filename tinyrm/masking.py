@@ -1,4 +1,4 @@
-"""Nothing secret leaves in what is tracked: keys and passwords are masked in configs and messages."""
+"""Nothing secret leaves: keys and passwords are masked in what is tracked and in what is reported."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
-_NAMES_A_SECRET = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key)$")
-_IN_URL = (
-    re.compile(r"(?<=://)([^\s:/@'\"]*):[^\s/@'\"]+(?=@)"),  # user:password@
-    re.compile(r"(?i)(?<=[?&])(password|sslpassword|token|api_?key)=[^&\s'\"]+"),
+_SECRET = r"password|passwd|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token|hf_token"
+_PATTERNS = (
+    # user:password@ in a URL
+    (re.compile(r"(?<=://)([^\s:/@'\"]*):[^\s/'\"]*@(?=[^\s@])"), rf"\1:{MASK}@"),
+    # ?sslpassword=... and ?token=... of a URL
+    (re.compile(r"(?i)(?<=[?&])(sslpassword|token)=[^&\s'\"]+"), rf"\1={MASK}"),
+    # password=..., api_key: ..., WANDB_API_KEY=...
+    (re.compile(rf"(?i)([\w-]*(?:{_SECRET}))(\\?['\"]?\s*[=:]\s*\\?['\"]?)[^\s'\",;&}}\\]+"), rf"\1\2{MASK}"),
+    (re.compile(r"(?i)\b(bearer\s+)[\w.~+/-]{8,}=*"), rf"\1{MASK}"),
+    (re.compile(r"\b(?:hf|sk|ghp|gho|github_pat|glpat|xox[bp])[_-][A-Za-z0-9_-]{16,}"), MASK),
 )
+_NAMES_A_SECRET = re.compile(rf"(?i)(?:{_SECRET}|token)$")
 _SHORTEST = 8  # of an environment variable's value that is looked for in texts: a shorter one may be a plain word
 
 
 def masked(value: Any) -> Any:
     """The same plain value without secrets.
 
-    Masked are passwords in URLs, what stands under a name such as `api_key`, and, wherever they occur, the values of
-    environment variables with such names.
+    Masked are what looks like a key or a password in any text, what stands under a name such as `api_key`, and,
+    wherever they occur, the values of environment variables with such names.
 
     Args:
         value: text, number, list or mapping, nested at will.
@@ -39,15 +46,16 @@ def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_masked(inner, secrets) for inner in value]
+        return type(value)(_masked(inner, secrets) for inner in value)
     return value
 
 
 def _text(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, MASK)
-    text = _IN_URL[0].sub(rf"\1:{MASK}", text)
-    return _IN_URL[1].sub(rf"\1={MASK}", text)
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _secrets_of_environment() -> tuple[str, ...]:
