@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test lint format cost-table bench bench-sweep clean
+.PHONY: help venv dev demo test lint format cost-table bench bench-sweep bench-serve clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,6 +46,9 @@ bench: dev ## speed of training and scoring beside plain loops, on this machine 
 
 bench-sweep: dev ## what a sweep costs and gains beside other sweepers (an hour on 2 idle cores; BENCH_ARGS='--only a --quick')
 	$(BIN)/python tests/bench/sweep.py $(BENCH_ARGS)
+
+bench-serve: dev ## the model in use: library, service under load, soak, GRPO (20 minutes; BENCH_ARGS='RUN --only load')
+	$(BIN)/python tests/bench/serve.py $(BENCH_ARGS)
 
 clean: ## remove .venv and caches; runs stay
 	rm -rf $(VENV) .venv-bench .venv-bench-trl .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -73,7 +73,7 @@ def requests(limits: Settings) -> tuple[type[Any], type[Any]]:
     said = text | turns
     pair = create_model("Pair", __base__=Strict, prompt=(said, ...), a=(said, ...), b=(said, ...))
     pairs = Annotated[list[pair], Field(min_length=1, max_length=limits.max_pairs)]  # type: ignore[valid-type]
-    responses = Annotated[list[said], Field(min_length=1, max_length=limits.max_responses)]  # type: ignore[valid-type]
+    responses = Annotated[list[said], Field(min_length=1, max_length=limits.max_responses)]
     method = Literal["auto", "all", "tournament"]
     return (
         create_model("CompareRequest", __base__=Strict, pairs=(pairs, ...)),

@@ -15,11 +15,12 @@ function row(shown, odds) {
 function show(verdict) {
   const names = { a: "Answer 1 is better", b: "Answer 2 is better", tie: "A tie" };
   const sure = Math.max(verdict.probability, 1 - verdict.probability);
-  at("headline").textContent = `${names[verdict.better]} (${percent(sure)})`;
+  const said = `${names[verdict.better]} (${percent(sure)})`;
+  at("headline").textContent = verdict.order_consistent ? said : `Undecided; on average: ${said}`;
   at("fill").style.width = percent(verdict.probability);
   at("bar").setAttribute("aria-label", `P(answer 1 is better) = ${percent(verdict.probability)}`);
   at("orders").replaceChildren(row("answer 1", verdict.a_first), row("answer 2", verdict.a_second));
-  const notes = [verdict.order_consistent ? "Both orders agree." : "The verdict flips with the order: take it as undecided."];
+  const notes = [verdict.order_consistent ? "Both orders agree." : "The verdict flips with the order."];
   if (verdict.truncated) notes.push(`Cut to fit, in tokens: prompt ${verdict.cut_tokens[0]}, answer 1 ${verdict.cut_tokens[1]}, answer 2 ${verdict.cut_tokens[2]}.`);
   at("note").textContent = notes.join(" ");
   at("verdict").hidden = false;
