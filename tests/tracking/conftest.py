@@ -75,6 +75,9 @@ def told() -> Callable[[Path], list[Told]]:
     """Reads what the attempts of a run folder wrote for W&B, oldest first."""
 
     def read(folder: Path) -> list[Told]:
+        import wandb
+
+        wandb.teardown()  # its service has then written all of it
         found = [f for f in folder.glob("wandb/*run-*/*.wandb") if not f.parent.is_symlink()]
         return [Told(f) for f in sorted(found, key=lambda f: f.parent.name.removeprefix("offline-"))]
 
