@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 log = logging.getLogger(__name__)
 
 _RETRY_S = 600.0  # so long a server that did not answer is left alone: each try may cost a trial its patience
+_PROBE_S = 5.0
 _PUBLIC = "https://api.wandb.ai"
 _MODES = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline"}
 
@@ -61,6 +62,25 @@ def address() -> str:
 def is_away() -> bool:
     """Whether the server did not answer a short while ago."""
     return bool(_away) and time.monotonic() - _away[-1] < _RETRY_S
+
+
+def answers(patience_s: float) -> bool:
+    """Whether the server says anything; asked before each run, as `wandb.init` alone would take all its patience.
+
+    Args:
+        patience_s: most that it may take.
+    """
+    import requests  # of wandb; knows about proxies
+
+    try:
+        status = requests.get(f"{address().rstrip('/')}/healthz", timeout=min(patience_s, _PROBE_S)).status_code
+    except requests.RequestException as error:
+        went_away(type(error).__name__)
+        return False
+    if status >= 500:
+        went_away(f"HTTP {status}")
+        return False
+    return True
 
 
 def went_away(reason: str) -> None:

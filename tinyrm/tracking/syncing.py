@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,9 +128,10 @@ def _upload_all(files: Sequence[Path]) -> None:
 
 def _upload(files: Sequence[Path]) -> None:
     """By `wandb sync` itself, which takes the attempts of one run in their order and marks what it has uploaded."""
-    environment = {**_PATIENCE, **os.environ}
-    environment.pop("WANDB_MODE", None)
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", *map(str, files)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as scratch:  # for its own logs
+        environment = {**_PATIENCE, **os.environ, "WANDB_DIR": scratch}
+        environment.pop("WANDB_MODE", None)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         log.warning("wandb sync: %s", (done.stderr or done.stdout).strip()[-2000:])

@@ -6,6 +6,7 @@ by `tinyrm sync`. Waiting for the server has two places, the start and the end, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -65,11 +66,12 @@ class WandbRun:
             ConfigError: `wandb` is not installed.
         """
         begin = _beginning(config, folder, identity, shown)
-        if mode == "online":
+        if mode == "online" and service.answers(config.patience_s):
             try:
                 return cls(begin("online"), identity, online=True)
             except Exception as error:
                 service.went_away(_first_line(error))
+                _forget()
         try:
             return cls(begin("offline"), identity, online=False)
         except Exception as error:
@@ -168,7 +170,7 @@ def _beginning(
             name=identity.name,
             group=identity.group,
             job_type=identity.job_type,
-            tags=list(config.tags),
+            tags=masked(config.tags),
             config=dict(shown),
             allow_val_change=True,
             dir=folder,
@@ -177,6 +179,14 @@ def _beginning(
         )
 
     return begin
+
+
+def _forget() -> None:
+    """Let go of a run that could not begin: `wandb` holds its id until its process ends."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        wandb.teardown()
 
 
 def _set_axis(run: Any) -> None:
