@@ -79,7 +79,7 @@ def test_tinyrm_sweep_verbs_exist(verb: str, capsys: pytest.CaptureFixture[str])
     assert ended.value.code == 0
 
 
-@pytest.mark.parametrize("command", ["resume", "eval", "cache", "pretrain"])
+@pytest.mark.parametrize("command", ["resume", "eval", "cache", "pretrain", "report"])
 def test_tinyrm_commands_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"tinyrm {command}" in README
     with pytest.raises(SystemExit) as ended:
