@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test lint format cost-table bench bench-sweep bench-serve clean
+.PHONY: help venv dev demo demo-sweep test lint format cost-table bench bench-sweep bench-serve clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -25,6 +25,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: venv ## train and evaluate one TinyRM offline on the embedded default (about two minutes on 2 cores)
 	$(BIN)/python run.py
+
+demo-sweep: venv ## a small study of 12 MiniLM trials and its report (some minutes on 2 idle cores)
+	$(BIN)/python run.py -m +sweeps=demo
+	$(BIN)/tinyrm report demo
 
 test: dev ## the whole test suite (PYTEST_ARGS='-k name' for a part)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -80,7 +80,7 @@ def test_tinyrm_sweep_verbs_exist(verb: str, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "command", ["resume", "eval", "cache", "pretrain", "compare", "rank", "filter", "serve", "doctor"]
+    "command", ["resume", "eval", "cache", "pretrain", "compare", "rank", "filter", "serve", "doctor", "report", "sync"]
 )
 def test_tinyrm_commands_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"tinyrm {command}" in README

@@ -62,7 +62,7 @@ def _axis(values: Sequence[Any]) -> tuple[Callable[[Any], float], list[tuple[str
             dict.fromkeys(str(v) for v in sorted(values, key=lambda v: (not isinstance(v, int | float), str(v))))
         )
         at = {level: i / max(1, len(levels) - 1) for i, level in enumerate(levels)}
-        marks = [(level[:14], x) for level, x in at.items()] if len(levels) <= _MOST_MARKS else []
+        marks = [(" ".join(level.split())[:14], x) for level, x in at.items()] if len(levels) <= _MOST_MARKS else []
         return lambda v: at[str(v)], marks
     low, high = float(min(numbers)), float(max(numbers))
     log = low > 0 and high / low >= _LOG_FROM

@@ -11,6 +11,7 @@ from tinyrm.types import Metric
 
 Row = dict[str, Any]
 SHOWN_ARMS = 20
+_LONGEST_LABEL = 48
 SHARE = {"format": ".1%"}
 
 
@@ -87,6 +88,22 @@ def dots(y: Row, color: Row | None, title: str, axis: Mapping[str, Any]) -> list
             "encoding": {**shared, "x": {**x, "field": "value"}},
         },
     ]
+
+
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
+    """A short label on one line for each text, no two alike.
+
+    A line separator of Unicode inside a sorted name would be no valid sign in Vega's expressions.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        short = " ".join(text.split())
+        short = short if len(short) <= _LONGEST_LABEL else short[: _LONGEST_LABEL - 1] + "…"
+        if text not in found:
+            taken = set(found.values())
+            copies = (f"{short} ({n})" for n in range(2, len(taken) + 3))
+            found[text] = short if short not in taken else next(c for c in copies if c not in taken)
+    return found
 
 
 def arm_axis(arms: Sequence[ArmRow]) -> Row:

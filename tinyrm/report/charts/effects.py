@@ -11,6 +11,7 @@ from tinyrm.report.charts.base import (
     Column,
     Row,
     chart_of,
+    labels_of,
     metric_row,
 )
 from tinyrm.report.study import SweepRow
@@ -34,6 +35,8 @@ def effects(sweep: SweepRow, number: int, many: bool) -> Iterator[Chart]:
                 {"measure": found.measure, "level": v.names[0], **metric_row(v.mean)}
                 for v in (effect.levels if effect else ())
             ]
+        labels = labels_of([row["level"] for row in rows])
+        rows = [{**row, "level": labels[row["level"]]} for row in rows]
         yield _effect_chart(f"effect-{number}-{position}", f"{factor}{label}", sweep, factor, rows, bounds)
     crossed = [e.factors for e in sweep.effects[0].interactions][:_SHOWN_INTERACTIONS]
     for position, (first, second) in enumerate(crossed):
