@@ -74,6 +74,12 @@ def absolute(url: str, folder: Path) -> str:
     return url if path is None else f"{url.partition('://')[0]}:///{folder.absolute() / path}"
 
 
+def is_there(url: str) -> bool:
+    """Whether there is something to open: a file, or a server that can be asked."""
+    path = _file_of(url)
+    return path is None or path.is_file()
+
+
 def mask(url: str) -> str:
     """`url` without its passwords, for messages."""
     if _kind_of(url) != "postgresql":
