@@ -20,7 +20,7 @@ from rich.text import Text
 from .board import print_line, status_view
 from .config import CLUSTER, ONE_MACHINE, SweepConfig
 from .errors import SweepError
-from .leases import WorkerId
+from .leases import WorkerId, node_here
 from .outcome import RUNNING, WAITING
 from .shared import SharedStorage
 from .slurm_client import JobState, SlurmAway, cancel_waiting, remembered, scripts, states
@@ -47,6 +47,8 @@ def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
     settings: SweepConfig = OmegaConf.to_object(OmegaConf.structured(SweepConfig))  # type: ignore[assignment]
     if options.verb == "ls":
         return _ls([open_storage(url, create=False) for url in _places(options.storage, settings)])
+    if options.verb == "proxy":
+        return _proxy(_places(options.storage, settings)[0], options.host, options.port)
     where, storage = _place(options.storage, settings, options.name)
     study = Study(storage, options.name, settings.storage_patience_s)
     if options.verb == "status":
@@ -75,6 +77,15 @@ def _place(given: str | None, settings: SweepConfig, name: str) -> tuple[str, Sh
     """The storage that knows a sweep; where none does, the first, which then says so."""
     opened = [(url, open_storage(url, create=False)) for url in _places(given, settings)]
     return next((found for found in opened if name in names(found[1])), opened[0])
+
+
+def _proxy(url: str, host: str, port: int) -> None:
+    from .proxy import serve  # only here and for its URL is gRPC needed
+
+    storage = open_storage(url)
+    print_line(Text(f"proxy of {storage.label} at {host}:{port}: sweep.storage=grpc://{node_here()}:{port}/FOLDER"))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(storage.optuna, host, port)
 
 
 def _ls(storages: Sequence[SharedStorage]) -> None:

@@ -93,7 +93,7 @@ class SlurmLauncherConfig:
 
     # --- what each job asks for; a worker is one job
     nodes: int = "${hydra.sweeper.settings.nodes_per_trial}"  # type: ignore[assignment]
-    tasks_per_node: int = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]
+    tasks_per_node: int = 1  # a worker is one process, which starts those that a trial on several devices needs
     gpus_per_node: int | None = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]  # 0: none
     cpus_per_task: int | None = None
     mem_gb: int | None = None  # of each node
