@@ -232,7 +232,7 @@ def grid(slurm: Any) -> None:
     workers = sorted(
         {f"{r.worker.rpartition(':')[0].rpartition(':')[0]} CUDA_VISIBLE_DEVICES={r.devices}" for r in records}
     )
-    timed = ("seconds", "worker", "device", "peak", "pairs_per_second", "attempt")
+    timed = ("seconds", "worker", "device", "peak", "pairs_per_second", "attempt", "folder")
     compared = [c for c in rows["local"]["0"] if not any(word in c for word in timed)]
     differing = [
         (trial, column)

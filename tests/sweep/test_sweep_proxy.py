@@ -38,14 +38,21 @@ def port(toy: Any) -> Iterator[int]:
 def test_workers_run_a_grid_through_the_proxy(toy: Any, port: int) -> None:
     url = f"grpc://127.0.0.1:{port}/locks"
     options = [f"{SETTINGS}.name=s", f"{SETTINGS}.storage={url}", f"{SETTINGS}.workers=2"]
-    code, output = toy.run(*options, "x=1,2,3,4", "y=0,1")
+    code, output = toy.run(*options, "x=1,2,3,4", "mode=fine,report")
     assert code == 0, output
     assert toy.noted("begin") == toy.noted("end") == Counter(range(8))
     storage = open_storage(f"journal:///{toy.folder}/behind.journal", create=False)
-    assert [r.values["value"] for r in Study(storage, "s", 10).records()] == [110, 111, 120, 121, 130, 131, 140, 141]
-    code, output = toy.run(*options, "x=1,2,3,4", "y=0,1")
-    assert code == 0 and "0 to start" in output
-    code, output = toy.run(*options, "x=1,2,3,4,5", "y=0,1")
+    assert [r.values["value"] for r in Study(storage, "s", 10).records()] == [
+        110.5,
+        110.5,
+        120.5,
+        120.5,
+        130.5,
+        130.5,
+        140.5,
+        140.5,
+    ]
+    code, output = toy.run(*options, "x=1,2,3,4", "mode=fine,report,nan_value")
     assert code == 2 and "extend the sweep with the database's own URL" in output
 
 

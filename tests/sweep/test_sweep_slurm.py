@@ -131,7 +131,7 @@ class TestBeforeAnythingIsSubmitted:
             (["hydra.launcher.mem_gb=64"], "at most 31: use hydra.launcher.mem_gb=31."),
             (["hydra.launcher.timeout_min=2000"], "partition debug allows 1440 minutes"),
             (["hydra.launcher.constraint=f3"], "constraint=f3: no node of debug has it. Choose one of: f1, f2."),
-            ([f"{SETTINGS}.nodes_per_trial=3"], "nodes_per_trial=3, but partition debug has 2 nodes"),
+            (["hydra.launcher.nodes=2"], "nodes=2: a worker is one process, and a trial trains on one machine"),
             (["hydra.launcher.signal_delay_s=1800"], "leaves nothing of timeout_min=30"),
             ([f"{SETTINGS}.storage=sqlite:///x.db"], "use journal:///FILE"),
             ([f"{SETTINGS}.dir=/proc/none"], "sweep.dir=/proc/none cannot be written (/proc"),

@@ -34,8 +34,7 @@ class SweepConfig:
 
     # --- with what
     workers: int | None = None  # null: one a device of this machine (or what the launcher says)
-    devices_per_trial: int = 1  # each trial sees exactly these; on each of its nodes
-    nodes_per_trial: int = 1  # above 1: each trial trains on several machines (hydra/launcher=slurm)
+    devices_per_trial: int = 1  # each trial sees exactly these, of one machine
     trials_per_device: int = 1  # share a device
     detach: bool = False  # return once workers are submitted, and do not wait for them (hydra/launcher=slurm)
 
@@ -92,7 +91,7 @@ class SlurmLauncherConfig:
     array_parallelism: int = 256  # jobs of one array that run at once
 
     # --- what each job asks for; a worker is one job
-    nodes: int = "${hydra.sweeper.settings.nodes_per_trial}"  # type: ignore[assignment]
+    nodes: int = 1  # a trial trains on one machine
     tasks_per_node: int = 1  # a worker is one process, which starts those that a trial on several devices needs
     gpus_per_node: int | None = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]  # 0: none
     cpus_per_task: int | None = None

@@ -20,7 +20,7 @@ from .errors import SweepError
 from .shared import AWAY, SharedStorage, flock, short
 
 AWAY.add(grpc.RpcError)
-_ANSWERS_S = 15.0
+_ANSWERS_S = 10.0
 
 
 class GrpcStorage(SharedStorage):
@@ -36,8 +36,8 @@ class GrpcStorage(SharedStorage):
         channel = grpc.insecure_channel(f"{host}:{port}")
         try:
             grpc.channel_ready_future(channel).result(timeout=_ANSWERS_S)
-        except grpc.FutureTimeoutError as error:
-            raise ConnectionError(f"nothing answers at {host}:{port}: start `tinyrm sweep proxy` there") from error
+        except grpc.FutureTimeoutError:
+            raise ConnectionError(f"nothing answers at {host}:{port}: start `tinyrm sweep proxy` there") from None
         finally:
             channel.close()
         with warnings.catch_warnings():

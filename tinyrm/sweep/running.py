@@ -169,8 +169,6 @@ class Run:
         found = list(launcher.problems(self.settings)) if hasattr(launcher, "problems") else []
         if self.settings.detach and not getattr(launcher, "detaches", False):
             found.append(f"sweep.detach=true needs hydra/launcher=slurm; {self._launcher()} runs with this process.")
-        if self.settings.nodes_per_trial > 1 and not hasattr(launcher, "preview"):
-            found.append(f"sweep.nodes_per_trial={self.settings.nodes_per_trial} needs hydra/launcher=slurm.")
         return found
 
     def _start_early(self, points: int) -> None:

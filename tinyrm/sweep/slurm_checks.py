@@ -66,6 +66,12 @@ def _of_numbers(params: Mapping[str, Any]) -> list[str]:
     for key, low in (least | {"nodes": 1, "tasks_per_node": 1, "gpus_per_node": 0, "max_workers": 1}).items():
         if params.get(key) is not None and params[key] < low:
             found.append(f"hydra.launcher.{key}={params[key]} must be at least {low}.")
+    for key in ("nodes", "tasks_per_node"):
+        if params[key] > 1:
+            found.append(
+                f"hydra.launcher.{key}={params[key]}: a worker is one process, and a trial trains on one machine: give "
+                "it several of its GPUs with sweep.devices_per_trial, and more workers with sweep.workers."
+            )
     most = params.get("max_workers")
     if most is not None and params["min_workers"] > most:
         found.append(f"hydra.launcher.min_workers={params['min_workers']} is more than max_workers={most}.")
@@ -115,9 +121,6 @@ def _of_nodes(params: Mapping[str, Any], there: Sequence[Offer], partition: str)
                 f"hydra.launcher.{key} asks for {wanted} {what}; a node of partition {partition} has at most {most}: "
                 f"use hydra.launcher.{right}."
             )
-    nodes = sum(o.nodes for o in there)
-    if params["nodes"] > nodes:
-        found.append(f"sweep.nodes_per_trial={params['nodes']}, but partition {partition} has {nodes} nodes.")
     limit = max((o.limit_min for o in there), default=math.inf)
     if params["timeout_min"] > limit:
         found.append(

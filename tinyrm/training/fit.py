@@ -13,9 +13,9 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors.torch import load_file
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
