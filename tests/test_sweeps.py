@@ -45,6 +45,17 @@ def test_it_says_its_question(path: Path) -> None:
     assert second.startswith("# ")
 
 
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "sweeps" / "slurm").glob("*.yaml")))
+def test_each_for_a_cluster_prints_its_job_script_anywhere(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", "-m", "model=tiny", "adapter.rank=4,8", *SMALL[:5], "hydra/launcher=slurm"]
+    command += [f"+sweeps/slurm={name}", f"sweep.dir={tmp_path}", "sweep.dry_run=true", f"data.cache_dir={tmp_path}"]
+    environment = {**os.environ, "PATH": str(Path(sys.executable).parent)}  # no Slurm needed
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "#SBATCH --array=0-1%2\n" in done.stdout and "#SBATCH --partition=" in done.stdout
+    assert f"#SBATCH --gpus-per-node={2 if name == 'node8' else 1}\n" in done.stdout
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 def test_it_runs(path: Path, tmp_path: Path) -> None:
     own_model = "model=" in path.read_text(encoding="utf-8")

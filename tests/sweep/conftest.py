@@ -151,15 +151,46 @@ def grouped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]
     register()
 
 
+def _module(name: str) -> Any:
+    """A file beside this one, as a module."""
+    spec = importlib.util.spec_from_file_location(f"sweep_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A real PostgreSQL server: see postgres.py."""
-    spec = importlib.util.spec_from_file_location("sweep_postgres", Path(__file__).with_name("postgres.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    server = module.Postgres()
+    server = _module("postgres").Postgres()
     try:
         yield server.begin()
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def slurm_session() -> Iterator[Any]:
+    """A real Slurm: see slurm_cluster.py. Where its programs are not installed the tests are skipped, but not in CI."""
+    module = _module("slurm_cluster")
+    if module.missing():
+        told = f"no {', '.join(module.missing())} here (apt-get install munge slurmctld slurmd slurm-client)"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    cluster = module.SlurmCluster()
+    try:
+        yield cluster.begin()
+    finally:
+        cluster.destroy()
+
+
+@pytest.fixture
+def slurm(slurm_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The same, which this process and what it starts will find; no job is left after the test."""
+    for name, value in slurm_session.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_session
+    slurm_session.quiet()

@@ -15,13 +15,16 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
         "resume": verbs.add_parser("resume", help="run what is missing, with the command the sweep was started by"),
         "stop": verbs.add_parser("stop", help="stop its workers with checkpoints, or end one trial for good"),
         "show": verbs.add_parser("show", help="one trial: config, result, traceback"),
+        "proxy": verbs.add_parser("proxy", help="stand between a database and very many workers, until Ctrl-C"),
     }
     for key, parser in verb.items():
         parser.add_argument("--storage", help="where the study is (default: sweep.storage's own default)")
-        if key != "ls":
+        if key not in ("ls", "proxy"):
             parser.add_argument("name", help="of the sweep")
     verb["status"].add_argument("--watch", action="store_true", help="until it is done or Ctrl-C")
     verb["resume"].add_argument("--failed", action="store_true", help="run failed trials once more")
     verb["resume"].add_argument("overrides", nargs="*", help="further overrides, as in sweep.workers=4")
     verb["stop"].add_argument("--trial", type=int, help="end only this trial, for good")
+    verb["proxy"].add_argument("--host", default="0.0.0.0", help="address to listen at: no password is asked there")
+    verb["proxy"].add_argument("--port", type=int, default=13000)
     verb["show"].add_argument("trial", type=int)

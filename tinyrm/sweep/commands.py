@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -17,17 +18,20 @@ from rich.table import Table
 from rich.text import Text
 
 from .board import print_line, status_view
-from .config import SweepConfig
+from .config import CLUSTER, ONE_MACHINE, SweepConfig
 from .errors import SweepError
+from .leases import WorkerId, node_here
 from .outcome import RUNNING, WAITING
 from .shared import SharedStorage
+from .slurm_client import JobState, SlurmAway, cancel_waiting, remembered, scripts, states
 from .space import quoted
-from .storage import open_storage
+from .storage import is_there, open_storage
 from .study import Study, names
 from .summary import best_line, duration, ranked, with_interval
 
 Rerun = Callable[[Sequence[str]], None]
 _WATCH_S = 2.0
+_ENDED_JOBS = 10  # of those that have ended, so many are shown
 
 
 def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
@@ -41,10 +45,11 @@ def run_command(options: argparse.Namespace, rerun: Rerun) -> None:
         SweepError: no such storage, sweep or trial.
     """
     settings: SweepConfig = OmegaConf.to_object(OmegaConf.structured(SweepConfig))  # type: ignore[assignment]
-    where = options.storage or settings.storage
-    storage = open_storage(where, create=False)
     if options.verb == "ls":
-        return _ls(storage)
+        return _ls([open_storage(url, create=False) for url in _places(options.storage, settings)])
+    if options.verb == "proxy":
+        return _proxy(_places(options.storage, settings)[0], options.host, options.port)
+    where, storage = _place(options.storage, settings, options.name)
     study = Study(storage, options.name, settings.storage_patience_s)
     if options.verb == "status":
         return _watch(study) if options.watch else _status(study)
@@ -70,16 +75,38 @@ def open_studies(names: Sequence[str], storage: str | None = None) -> list[Study
         SweepError: no such storage or sweep.
     """
     settings: SweepConfig = OmegaConf.to_object(OmegaConf.structured(SweepConfig))  # type: ignore[assignment]
-    opened = open_storage(storage or settings.storage, create=False)
-    return [Study(opened, name, settings.storage_patience_s) for name in names]
+    return [Study(_place(storage, settings, name)[1], name, settings.storage_patience_s) for name in names]
 
 
-def _ls(storage: SharedStorage) -> None:
+def _places(given: str | None, settings: SweepConfig) -> list[str]:
+    """The storages to look in: the one that was given, or those of `auto` that are there."""
+    asked = given or settings.storage
+    if asked != "auto":
+        return [asked]
+    known = [url.format(dir=settings.dir) for url in (ONE_MACHINE, CLUSTER)]
+    return [url for url in known if is_there(url)] or known[:1]
+
+
+def _place(given: str | None, settings: SweepConfig, name: str) -> tuple[str, SharedStorage]:
+    """The storage that knows a sweep; where none does, the first, which then says so."""
+    opened = [(url, open_storage(url, create=False)) for url in _places(given, settings)]
+    return next((found for found in opened if name in names(found[1])), opened[0])
+
+
+def _proxy(url: str, host: str, port: int) -> None:
+    from .proxy import serve  # only here and for its URL is gRPC needed
+
+    storage = open_storage(url)
+    print_line(Text(f"proxy of {storage.label} at {host}:{port}: sweep.storage=grpc://{node_here()}:{port}/FOLDER"))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(storage.optuna, host, port)
+
+
+def _ls(storages: Sequence[SharedStorage]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("sweep", "created", "done", "running", "failed", "best"):
         table.add_column(column)
-    for name in names(storage):
-        study = Study(storage, name, 10)
+    for study in (Study(storage, name, 10) for storage in storages for name in names(storage)):
         header, records = study.header(), study.records()
         total = len(records) + study.unstarted()
         order = ranked(header["metrics"], records)
@@ -88,14 +115,38 @@ def _ls(storage: SharedStorage) -> None:
         created = datetime.fromisoformat(header["created"]).astimezone().strftime("%Y-%m-%d %H:%M")
         done, failed = sum(r.finished for r in records), sum(r.failed for r in records)
         running = sum(r.state == RUNNING and r.alive for r in records)
-        table.add_row(Text(name), created, f"{done}/{total}", str(running), str(failed), Text(best))
+        table.add_row(Text(study.name), created, f"{done}/{total}", str(running), str(failed), Text(best))
     print_line(table)
 
 
 def _status(study: Study) -> None:
     records = study.records()
     print_line(status_view(study, records))
+    _jobs(study)
     _hints(study)
+
+
+def _jobs(study: Study) -> None:
+    """The workers that are Slurm jobs: those that live, and the last that do not."""
+    jobs = remembered(scripts(Path(study.header()["folder"])))
+    if not jobs:
+        return
+    try:
+        known = states(jobs)
+    except SlurmAway as error:
+        print_line(Text(f"{len(jobs)} Slurm jobs were submitted; their states are not known here: {error}"))
+        return
+    trials = {WorkerId.job_of(r.worker): str(r.number) for r in study.records() if r.state == RUNNING and r.alive}
+    alive = [job for job in jobs if job.id in known and known[job.id].alive]
+    ended = [job for job in jobs if job not in alive][-_ENDED_JOBS:]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("job", "state", "node", "trial", "log"):
+        table.add_column(column, overflow="fold")
+    for job in (*alive, *ended):
+        state = known.get(job.id, JobState("ended long ago"))
+        why = f" ({state.reason})" if state.state == "PENDING" and state.reason else ""
+        table.add_row(job.id, state.state.lower() + why, state.node, trials.get(job.id, ""), Text(job.log))
+    print_line(table)
 
 
 def _watch(study: Study) -> None:
@@ -123,6 +174,15 @@ def _hints(study: Study) -> None:
 def _stop(study: Study, trial: int | None) -> None:
     if trial is None:
         running = study.stop()
+        jobs = remembered(scripts(Path(study.header()["folder"])))
+        if jobs:
+            try:
+                waiting = cancel_waiting(jobs)
+                print_line(Text(f"{waiting} jobs that had not begun are cancelled; those that run end by themselves"))
+            except SlurmAway as error:
+                print_line(
+                    Text(f"jobs that wait in Slurm's queue could not be cancelled, and end as they start: {error}")
+                )
         print_line(Text(f"{running} running trials will stop with a checkpoint; go on with: sweep resume {study.name}"))
         return
     before = study.stop_trial(trial)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
+# Storages that `storage: auto` stands for: of workers on one machine, and of those on several (SQLite's locks do not
+# hold over network file systems).
+ONE_MACHINE, CLUSTER = "sqlite:///{dir}/sweeps.db", "journal:///{dir}/sweeps.journal"
+_CLUSTER_LAUNCHERS = ("SlurmLauncher", "RayLauncher")  # hydra-submitit-launcher's class has the first name too
+
 
 @dataclass
 class SweepConfig:
@@ -27,12 +34,14 @@ class SweepConfig:
 
     # --- with what
     workers: int | None = None  # null: one a device of this machine (or what the launcher says)
-    devices_per_trial: int = 1  # each trial sees exactly these
+    devices_per_trial: int = 1  # each trial sees exactly these, of one machine
     trials_per_device: int = 1  # share a device
+    detach: bool = False  # return once workers are submitted, and do not wait for them (hydra/launcher=slurm)
 
     # --- where
     dir: str = "multirun"  # holds <name>/<number>/ for each trial
-    storage: str = "${oc.env:SWEEP_STORAGE,sqlite:///${.dir}/sweeps.db}"  # sqlite:/// | journal:/// | postgresql://
+    # sqlite:/// | journal:/// | postgresql:// | grpc://; auto: ONE_MACHINE or CLUSTER, by the launcher
+    storage: str = "${oc.env:SWEEP_STORAGE,auto}"
     storage_patience_s: float = 300.0  # how long a storage may be away before workers give up
 
     # --- what happens when
@@ -67,3 +76,75 @@ class LocalLauncherConfig:
     devices_per_trial: int = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]
     trials_per_device: int = "${hydra.sweeper.settings.trials_per_device}"  # type: ignore[assignment]
     grace_s: float = 60.0  # on Ctrl-C: how long workers may take to write their checkpoints
+
+
+@dataclass
+class SlurmLauncherConfig:
+    """The node `hydra.launcher`: workers as Slurm jobs. Keys of hydra-submitit-launcher mean what they mean there."""
+
+    _target_: str = "hydra_plugins.pull.SlurmLauncher"
+
+    # --- how many
+    max_workers: int | None = "${hydra.sweeper.settings.workers}"  # type: ignore[assignment]  # jobs in the array; null: 8
+    # while the sweep's own process runs: with fewer jobs queued or running, new ones are submitted, up to max_workers
+    min_workers: int = 1
+    array_parallelism: int = 256  # jobs of one array that run at once
+
+    # --- what each job asks for; a worker is one job
+    nodes: int = 1  # a trial trains on one machine
+    tasks_per_node: int = 1  # a worker is one process, which starts those that a trial on several devices needs
+    gpus_per_node: int | None = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]  # 0: none
+    cpus_per_task: int | None = None
+    mem_gb: int | None = None  # of each node
+    timeout_min: int = 60  # a worker's, not a trial's: it is requeued, and goes on from the checkpoint
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gres: str | None = None  # in place of gpus_per_node
+    cpus_per_gpu: int | None = None
+    gpus_per_task: int | None = None
+    mem_per_gpu: str | None = None
+    mem_per_cpu: str | None = None
+    comment: str | None = None
+    name: str = "${hydra.job.name}"  # of the job
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch: {mail-user: me@x, exclusive: true}
+
+    # --- what happens when
+    signal_delay_s: int = 120  # the warning before the time limit: a checkpoint must be written within it
+    max_num_timeout: int = (
+        100  # how often one worker is requeued: after warnings, and where its process must be replaced
+    )
+
+    # --- how it starts
+    setup: list[str] | None = None  # shell commands before the worker: module load, source a venv, export
+    python: str | None = None  # what starts Python, as in "apptainer exec --nv image.sif python"; null: this one
+    srun_args: list[str] | None = None
+    stderr_to_stdout: bool = True
+    poll_s: float = 5.0  # how often Slurm is asked for the jobs' states
+
+
+@dataclass
+class RayLauncherConfig:
+    """The node `hydra.launcher`: workers as tasks of a Ray cluster."""
+
+    _target_: str = "hydra_plugins.pull.RayLauncher"
+    address: str | None = None  # null: a Ray of its own on this machine; auto | HOST:PORT | ray://HOST:PORT
+    max_workers: int | None = "${hydra.sweeper.settings.workers}"  # type: ignore[assignment]  # null: all that fit
+    num_gpus: float | None = (
+        None  # of each worker, may be a fraction; null: devices_per_trial / trials_per_device, if any
+    )
+    num_cpus: float = 1.0  # of each worker
+    devices_per_trial: int = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]
+    trials_per_device: int = "${hydra.sweeper.settings.trials_per_device}"  # type: ignore[assignment]
+    resources: dict[str, float] = field(default_factory=dict)  # custom ones of the cluster that each worker takes
+    init: dict[str, Any] = field(default_factory=dict)  # further arguments of ray.init
+    runtime_env: dict[str, Any] = field(default_factory=dict)  # of the workers: {pip: [...], env_vars: {...}}
+    max_restarts: int = 100  # of a worker whose process or node died
+
+
+def on_cluster(config: DictConfig) -> bool:
+    """Whether the launcher of a composed config may start workers on several machines."""
+    target = str(OmegaConf.select(config, "hydra.launcher._target_"))
+    return target.rpartition(".")[2] in _CLUSTER_LAUNCHERS

@@ -34,8 +34,14 @@ class WorkerId:
     def here(cls, devices: str = "") -> WorkerId:
         """This process."""
         pid = os.getpid()
-        name = f"{socket.gethostname()}:{pid}:{uuid.uuid4().hex[:4]}"
+        name = f"{job_here()}{node_here()}:{pid}:{uuid.uuid4().hex[:4]}"
         return cls(name, _place(), pid, _born(pid), devices)
+
+    @staticmethod
+    def job_of(name: str) -> str | None:
+        """The Slurm job of the worker with this name; None where it runs in none."""
+        job, found, _ = name.partition("@")
+        return job if found else None
 
     def lease(
         self, *, lease_s: float, attempt: int, deaths: int, fraction: float | None, began: float
@@ -106,6 +112,18 @@ def _born(pid: int) -> str:
     except OSError:
         return ""
     return "zombie" if fields[0] in "ZX" else fields[19]
+
+
+def node_here() -> str:
+    """This machine, as the cluster calls it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def job_here() -> str:
+    """`12_3@` in that job of Slurm (task 3 of the array 12), `12@` in one that is no array; else nothing."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID")
+    return f"{job}@" if job else ""
 
 
 @cache

@@ -208,15 +208,21 @@ def job_configs(
     return jobs
 
 
+def composed_hydra(context: HydraContext, master: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The `hydra` node of a job with these overrides."""
+    node: DictConfig = context.config_loader.load_sweep_config(master, list(overrides)).hydra
+    return node
+
+
 def run_here(payload: bytes) -> int:
     """What a started process does: run the job it was handed."""
     stem, logfile, config, context, task, state = cloudpickle.loads(payload)
-    _write_to(logfile)
+    write_to(logfile)
     setup_globals()
     Singleton.set_state(state)
     stem.with_suffix(".ready").touch()
     try:
-        done = _run(task, config, context)
+        done = run_job_here(task, config, context)
         temporary = stem.with_suffix(".tmp")
         temporary.write_bytes(cloudpickle.dumps(done))
         temporary.replace(stem.with_suffix(".result"))
@@ -226,14 +232,14 @@ def run_here(payload: bytes) -> int:
     return 0
 
 
-def _write_to(log: Path) -> None:
+def write_to(log: Path) -> None:
     """Let all this process says go to `log`: one that was started early had none yet."""
     with _output(log) as output:
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
 
 
-def _run(task: TaskFunction, config: DictConfig, context: HydraContext) -> JobReturn:
+def run_job_here(task: TaskFunction, config: DictConfig, context: HydraContext) -> JobReturn:
     """Hydra's own way to run a job; what the task raised wins over what a full disk does to Hydra's logs after it."""
     raised: list[Exception] = []
 

@@ -22,7 +22,7 @@ from .app import App, load_app
 from .board import Board, print_line
 from .checking import check_points, sample, settings_problems
 from .composing import Composer, save_yaml
-from .config import SweepConfig
+from .config import SweepConfig, on_cluster
 from .errors import SweepError, SweepInterrupted, TrialsFailedError
 from .folders import mark
 from .interrupts import signals_order
@@ -82,6 +82,7 @@ class Run:
         question = self._question(arguments)
         if self.settings.dry_run:
             print_line(_dry(question))
+            self._preview(question)
             return []
         storage = open_storage(self.settings.storage)
         settled = settle(storage, self.settings.name, question, self.settings.storage_patience_s)
@@ -97,6 +98,9 @@ class Run:
         except (SweepInterrupted, KeyboardInterrupt) as error:
             said = str(error) if isinstance(error, SweepInterrupted) else "stopped."
             raise SweepInterrupted(f"{said} Go on with: {_again(study.name)}") from error
+        if self.settings.detach:
+            log.info("Detached. Ask: tinyrm sweep status %s; end: tinyrm sweep stop %s", study.name, study.name)
+            return study.records()
         finish_if_last(study, self.app)
         records = study.records()
         _print_result(study, records)
@@ -105,11 +109,19 @@ class Run:
             raise TrialsFailedError(_failures(study.name, failed, len(records)))
         return records
 
+    def _preview(self, question: Question) -> None:
+        """What the launcher would submit, where it submits anything."""
+        launcher: Any = self._new_launcher(self.task) if on_cluster(self.master) else None
+        if hasattr(launcher, "preview"):
+            folder = question.folder / (self.settings.name or question.own_name())
+            sys.stdout.write("\n" + launcher.preview(_count(question), folder) + "\n")
+
     # --- before
 
     def _question(self, arguments: Sequence[str]) -> Question:
         settings, loader = self.settings, self.context.config_loader
         wrong = settings_problems(settings, self.metrics, self.master)
+        wrong += self._launcher_problems()
         if wrong:
             raise SweepError(wrong)
         given = [f"{key}={value}" for key, value in self.params.items()]
@@ -150,6 +162,14 @@ class Run:
             on_change=settings.on_change,
             retry_failed=settings.retry_failed,
         )
+
+    def _launcher_problems(self) -> list[str]:
+        """What the launcher finds wrong, where it is one that looks: before any point is checked."""
+        launcher: Any = self._new_launcher(self.task) if on_cluster(self.master) else None
+        found = list(launcher.problems(self.settings)) if hasattr(launcher, "problems") else []
+        if self.settings.detach and not getattr(launcher, "detaches", False):
+            found.append(f"sweep.detach=true needs hydra/launcher=slurm; {self._launcher()} runs with this process.")
+        return found
 
     def _start_early(self, points: int) -> None:
         """Let workers import what they need meanwhile, where the launcher can."""
@@ -241,6 +261,8 @@ class Run:
                 except SweepInterrupted as stopped:
                     if stopped.whole:
                         raise SweepInterrupted(f"sweep {study.name} was told to stop.") from stopped
+            if self.settings.detach:
+                return
         raise SweepError(f"workers of sweep {study.name} keep dying; see {folder / 'workers'}.")
 
     def _launched(self, launcher: Launcher, study: Study, folder: Path, open_points: int) -> Sequence[JobReturn]:
@@ -301,8 +323,7 @@ def finish_if_last(study: Study, app: App) -> None:
 
 def _dry(question: Question) -> Table:
     """What would run."""
-    space, sampled = question.space, question.sampler != GRID
-    count = question.n_trials if sampled else min(space.size, question.n_trials or space.size)
+    space, sampled, count = question.space, question.sampler != GRID, _count(question)
     title = (
         f"{count} trials ({question.sampler}), every point checked"
         if not sampled
@@ -315,6 +336,13 @@ def _dry(question: Question) -> Table:
         ends = f"{dimension.ends()[0]} to {dimension.ends()[-1]}{', logarithmic' if dimension.log else ''}"
         table.add_row(Text(dimension.name), Text(", ".join(dimension.texts) or ends))
     return table
+
+
+def _count(question: Question) -> int:
+    """How many trials are asked for."""
+    if question.sampler != GRID:
+        return question.n_trials or 0
+    return min(question.space.size, question.n_trials or question.space.size)
 
 
 def _print_result(study: Study, records: Sequence[TrialRecord]) -> None:

@@ -31,6 +31,8 @@ from .interrupts import check, held
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# What says that a storage is away: others add the errors of their own drivers.
+AWAY: set[type[Exception]] = {DBAPIError, StorageInternalError, OSError}
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _FULL = ("database or disk is full", "No space left on device", "disk quota exceeded", "could not extend file")
@@ -103,7 +105,7 @@ def patiently(action: Callable[[], T], storage: SharedStorage, patience_s: float
             if pause > _FIRST_PAUSE_S:
                 storage.returned = time.time()
             return result
-        except (DBAPIError, StorageInternalError, OSError) as error:
+        except tuple(AWAY) as error:
             if is_full(error):
                 raise StorageUnavailableError(
                     f"sweep.storage={storage.label} is full ({reason(error)}): make room and resume; nothing is lost."

@@ -16,7 +16,8 @@ from .errors import StorageUnavailableError, SweepError, near
 from .journal import JournalFile
 from .shared import SharedStorage, is_full, reason
 
-KINDS = ("sqlite", "journal", "postgresql")
+KINDS = ("sqlite", "journal", "postgresql", "grpc")
+_EXTRA = {"postgresql": "postgres", "grpc": "grpc"}
 _PASSWORDS = ("password", "sslpassword")  # parameters of a URL
 
 
@@ -25,7 +26,8 @@ def open_storage(url: str, *, create: bool = True) -> SharedStorage:
 
     Args:
         url: `sqlite:///FILE`, `journal:///FILE` (a fourth slash begins an absolute path) or
-            `postgresql://USER@HOST/DATABASE` (a password comes from PGPASSWORD or ~/.pgpass).
+            `postgresql://USER@HOST/DATABASE` (a password comes from PGPASSWORD or ~/.pgpass), or
+            `grpc://HOST:PORT/FOLDER`, a proxy in front of one of them.
         create: make the file and its folder where missing.
 
     Raises:
@@ -38,6 +40,10 @@ def open_storage(url: str, *, create: bool = True) -> SharedStorage:
     if path is not None and not create and not path.is_file():
         raise SweepError(f"there is no {path}: no sweep has run with sweep.storage={label} in this folder.")
     try:
+        if kind == "grpc":
+            from . import proxy
+
+            return proxy.GrpcStorage(*proxy.parse(url), label)
         if path is None:
             return PostgresStorage(_with_driver(url), label)
         if create:
@@ -45,7 +51,9 @@ def open_storage(url: str, *, create: bool = True) -> SharedStorage:
             path.touch()
         return SqliteStorage(path, label) if kind == "sqlite" else JournalFile(path, label)
     except ImportError as error:
-        raise SweepError(f"sweep.storage={label} needs a driver: pip install 'tinyrm[postgres]' ({error}).") from error
+        raise SweepError(
+            f"sweep.storage={label} needs a driver: pip install 'tinyrm[{_EXTRA[kind]}]' ({error})."
+        ) from error
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         raise StorageUnavailableError(f"cannot open sweep.storage={label}: {reason(error)}") from error
 
@@ -71,7 +79,18 @@ def reopen_storage(url: str, patience_s: float) -> SharedStorage:
 def absolute(url: str, folder: Path) -> str:
     """The same storage from every folder: a relative file's URL is taken from `folder`."""
     path = _file_of(url)
+    if _kind_of(url) == "grpc":
+        from . import proxy
+
+        host, port, locks = proxy.parse(url)
+        return f"grpc://{host}:{port}/{folder.absolute() / locks}"
     return url if path is None else f"{url.partition('://')[0]}:///{folder.absolute() / path}"
+
+
+def is_there(url: str) -> bool:
+    """Whether there is something to open: a file, or a server that can be asked."""
+    path = _file_of(url)
+    return path is None or path.is_file()
 
 
 def mask(url: str) -> str:
@@ -111,7 +130,7 @@ def _file_of(url: str) -> Path | None:
         SweepError: it lacks a slash, and with it its first letter.
     """
     kind, rest = _kind_of(url), url.partition("://")[2]
-    if kind == "postgresql":
+    if kind in ("postgresql", "grpc"):
         return None
     if not rest.startswith("/"):
         raise SweepError(

@@ -86,6 +86,13 @@ class Study:
         """How often the sweep was told to stop: a worker ends when this grows."""
         return int(self._attrs().get(STOPS, 0))
 
+    def progress(self, stops: int) -> tuple[int, bool]:
+        """How many trials have not ended, and whether the sweep has been told to stop more often than `stops`."""
+        trials = self.trials()
+        attrs = self._attrs()
+        ended = sum(t.state.is_finished() and POINT in t.user_attrs for t in trials)
+        return self._read_plan(attrs).total - ended, int(attrs.get(STOPS, 0)) > stops
+
     def optuna_study(self, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> optuna.Study:
         """The same study as Optuna's object."""
         return self._patiently(

@@ -66,6 +66,7 @@ class Worker:
     stops: int | None = None
     host: Host = field(default_factory=Host)
     header: dict[str, Any] = field(init=False)
+    failed: int = field(init=False, default=0)  # trials of this worker that ended as they should not
 
     def __post_init__(self) -> None:
         self.header = self.study.header()
@@ -132,6 +133,7 @@ class Worker:
             raise
         if not told:
             log.warning("Trial %s has been taken over by another worker; its result counts.", claim.number)
+        self.failed += told and not End(outcome.end).as_it_should
         if outcome.end == End.OUT_OF_MEMORY:
             gc.collect()
             if self._memory.is_spoilt():

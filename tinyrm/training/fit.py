@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
@@ -135,6 +136,9 @@ def _trainer(
         devices=config.devices,
         # Spawned processes, not re-run scripts: an experiment is a function that any process may call many times.
         strategy="ddp_spawn" if config.devices > 1 else "auto",
+        # A worker's job in Slurm is one process, whatever it trains with: Lightning would take it for one of several,
+        # and requeue it itself.
+        plugins=[LightningEnvironment()],
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,  # the stream holds all epochs, so that resuming is always resuming within one
         val_check_interval=data.evaluate_every,

@@ -1,0 +1,156 @@
+"""What a storage takes, and what 1,000 workers on 100,000 trials ask of it: `python tests/bench/slurm_scale.py`.
+
+Processes without trials to run claim and finish as fast as the storage lets them, then renew leases: how many workers
+fit follows from that. Journal, PostgreSQL (durable), and Optuna's proxy in front of it; some 5 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKERS, TRIALS, HEARTBEAT_S = 1000, 100_000, 5.0
+SECONDS = 8.0  # that each measurement takes
+
+
+def _work(url: str, what: str, told: Any) -> None:
+    from sweep_parts.studies import NAME
+
+    from tinyrm.sweep import End
+    from tinyrm.sweep.leases import WorkerId
+    from tinyrm.sweep.outcome import Outcome
+    from tinyrm.sweep.storage import open_storage
+    from tinyrm.sweep.study import Claim, Study
+
+    study, worker = Study(open_storage(url, create=False), NAME, 60), WorkerId.here()
+    claim = study.claim(worker, lease_s=600, max_retries=0)
+    done, end = 0, time.monotonic() + SECONDS
+    while time.monotonic() < end and isinstance(claim, Claim):
+        if what == "heartbeat":
+            study.heartbeat(claim, 0.5, lease_s=60, stops=0)
+        else:
+            study.finish(claim, Outcome(End.COMPLETE, fingerprint=str(claim.number), values={"value": 0.0}), [0.0])
+            claim = study.claim(worker, lease_s=600, max_retries=0)
+        done += 1
+    told.put(done)
+
+
+def rate(url: str, what: str, processes: int) -> float:
+    """Operations a second of all processes together."""
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    started = [context.Process(target=_work, args=(url, what, told)) for _ in range(processes)]
+    for process in started:
+        process.start()
+    done = sum(told.get(timeout=300) for _ in started)
+    for process in started:
+        process.join()
+    return done / SECONDS
+
+
+def fill(url: str, finished: int, folder: Path) -> float:
+    """A study of TRIALS trials of which the first `finished` have ended; seconds that opening and reading it takes."""
+    import optuna
+    from optuna.trial import TrialState
+    from sweep_parts import studies
+
+    from tinyrm.sweep.storage import open_storage
+    from tinyrm.sweep.study import Study
+
+    storage = open_storage(url)
+    study = studies.make(storage, TRIALS, folder).study
+    if finished and url.startswith("postgresql"):
+        studies.fill(study, finished)
+    elif finished:
+        outcome = {"end": "complete", "fingerprint": "0" * 16, "values": {"value": 0.5}, "intervals": {}, "info": {}}
+        for number in range(finished):
+            attrs = {"point": number, "overrides": [f"x={number}"], "outcome": outcome}
+            trial = optuna.trial.create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attrs)
+            storage.optuna.create_new_trial(study.id, trial)
+    storage.close()
+    began = time.monotonic()
+    Study(open_storage(url, create=False), studies.NAME, 60).trials()
+    return time.monotonic() - began
+
+
+def proxy(url: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A proxy in front of a storage, and its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    code = "import sys; from tinyrm.cli import main; sys.exit(main(['sweep', *sys.argv[1:]]))"
+    words = ["proxy", "--storage", url, "--host", "127.0.0.1", "--port", str(port)]
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL), port
+
+
+def measure(kind: str, urls: dict[int, str], folder: Path, processes: int) -> None:
+    """Print what one storage takes, by the number of trials that have ended (each with a storage of its own)."""
+    for size, url in urls.items():
+        opened = fill(url, size, folder / f"{kind}{size}")
+        claims = rate(url, "claim", processes)
+        beats = rate(url, "heartbeat", processes)
+        # A worker beats every HEARTBEAT_S, and claims and finishes once a trial.
+        trial_s = {s: WORKERS / HEARTBEAT_S / beats + WORKERS / s / claims for s in (60, 600, 3600)}
+        print(
+            json.dumps(
+                {
+                    "storage": kind,
+                    "trials_ended": size,
+                    "read_s": round(opened, 2),
+                    "claim_and_finish_per_s": round(claims, 1),
+                    "heartbeats_per_s": round(beats, 1),
+                    f"load_of_{WORKERS}_workers_by_seconds_a_trial": {k: round(v, 2) for k, v in trial_s.items()},
+                    "most_workers_at_600_s_a_trial": int(1 / (1 / HEARTBEAT_S / beats + 1 / 600 / claims)),
+                    "most_workers_at_heartbeat_60_s": int(1 / (1 / 60 / beats + 1 / 600 / claims)),
+                }
+            ),
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure each storage asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=["journal", "postgresql", "grpc"])
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[0, 10_000])
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="scale-"))
+    if "journal" in options.only:
+        measure("journal", {n: f"journal:///{folder}/{n}.journal" for n in options.sizes}, folder, options.processes)
+    if {"postgresql", "grpc"} & set(options.only):
+        from sweep_parts.claims import _DURABLE, _server
+
+        server = _server()
+        try:
+            server.begin()
+            with (server.data / "postgresql.conf").open("a", encoding="utf-8") as settings:
+                settings.write(_DURABLE)
+            server.stop()
+            server.start()
+            if "postgresql" in options.only:
+                measure("postgresql", {n: server.database(f"n{n}") for n in options.sizes}, folder, options.processes)
+            if "grpc" in options.only:
+                process, port = proxy(server.database("b"))
+                try:
+                    url = f"grpc://127.0.0.1:{port}/{folder}/locks"
+                    measure("grpc", {0: url}, folder, options.processes)
+                finally:
+                    process.terminate()
+                    process.wait()
+        finally:
+            server.destroy()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()
