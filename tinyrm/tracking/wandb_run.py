@@ -193,7 +193,7 @@ def _forget() -> None:
 
     with contextlib.suppress(Exception):
         wandb_setup.singleton()._connection._proc._process.kill()  # type: ignore[union-attr]
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):  # it exits with the code of its service
         wandb.teardown()
 
 
