@@ -108,6 +108,7 @@ class WandbRun:
         except Exception as error:
             if self._online:
                 service.went_away(_first_line(error))
+                _forget()
         else:
             if self._online:
                 self._try(lambda: _mark_synced(self._folder))
@@ -182,10 +183,17 @@ def _beginning(
 
 
 def _forget() -> None:
-    """Let go of a run that could not begin: `wandb` holds its id until its process ends."""
+    """Let go of a run that the server does not take: `wandb` would try on, and hold this process up when it ends.
+
+    What it was told is on disk by now, for `tinyrm sync`. Its own way to end waits for the upload, so its service is
+    killed first.
+    """
     import wandb
+    from wandb.sdk import wandb_setup
 
     with contextlib.suppress(Exception):
+        wandb_setup.singleton()._connection._proc._process.kill()  # type: ignore[union-attr]
+    with contextlib.suppress(Exception, SystemExit):  # it exits with the code of its service
         wandb.teardown()
 
 
