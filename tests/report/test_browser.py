@@ -52,8 +52,13 @@ def by(browser: Any, selector: str) -> Any:
     return browser.find_element("css selector", selector)
 
 
+def pressed(browser: Any, selector: str) -> None:
+    """Click where the sticky bar may lie above."""
+    browser.execute_script("arguments[0].click()", by(browser, selector))
+
+
 def test_the_numbers_shown_are_those_of_the_files(page: Any, real: Any) -> None:
-    by(page, "#trials summary").click()
+    pressed(page, "#trials summary")
     rows = until(lambda: page.find_elements("css selector", "#trials tbody tr"))
     heads = [h.text for h in page.find_elements("css selector", "#trials thead th")]
     column = next(i for i, text in enumerate(heads) if text.startswith("test"))
@@ -63,7 +68,7 @@ def test_the_numbers_shown_are_those_of_the_files(page: Any, real: Any) -> None:
         assert cells[column] == f"{100 * metrics['overall']['accuracy']['value']:.1f}%"
     assert len(rows) == 4
     until(lambda: page.execute_script(DRAWN))
-    by(page, "#sections [data-do=table]").click()
+    pressed(page, "#sections [data-do=table]")
     first = [c.text for c in page.find_elements("css selector", "#sections tbody tr:first-child td")]
     arm = read_report(["real"]).arms[0]
     values = [json.loads((real.folder / str(n) / "metrics.json").read_text())["sections"]["chat"] for n in arm.trials]
@@ -110,8 +115,7 @@ def test_every_control_works(page: Any) -> None:
 def test_downloads_hold_the_rows_of_the_chart(page: Any, browser: Any) -> None:
     until(lambda: page.execute_script(DRAWN))
     for kind in ("csv", "svg", "png"):
-        button = by(page, f"#matrix [data-do={kind}]")
-        page.execute_script("arguments[0].click()", button)
+        pressed(page, f"#matrix [data-do={kind}]")
     files = {kind: browser.downloads / f"real-matrix.{kind}" for kind in ("csv", "svg", "png")}
     until(lambda: all(f.is_file() and f.stat().st_size for f in files.values()), 30)
     with files["csv"].open(encoding="utf-8", newline="") as table:
