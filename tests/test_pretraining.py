@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -169,6 +170,22 @@ class TestErrors:
     def test_an_unknown_prompt_names_the_near_ones(self, corpus: Path) -> None:
         with pytest.raises(ConfigError, match=r"no prompt=ters\. Did you mean 'terse'"):
             pretraining.prepare(small(corpus, "sft.prompts=[ters]"))
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("sft.passages.spoilers=[repeat]", "repeat is not known. Did you mean 'repeated'?"),
+            ("sft.passages.spoilers=[]", "sft.passages.spoilers is empty: give some of elsewhere"),
+            (
+                "sft.passages.option_words=[9,3]",
+                "option_words=[9, 3] must be two numbers, fewest and most",
+            ),
+            ("sft.passages.prompt_words=[4]", "sft.passages.prompt_words=[4] must be two numbers"),
+        ],
+    )
+    def test_passages_that_cannot_be_made(self, corpus: Path, override: str, message: str) -> None:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            pretraining.prepare(small(corpus, override))
 
     def test_a_missing_folder(self) -> None:
         with pytest.raises(DataError, match="no such file or folder"):

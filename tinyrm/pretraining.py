@@ -230,7 +230,7 @@ def _train_answers(prepared: Prepared) -> Answers:
         seed = config.seed * 1009 + number
         if prepared.questions.train:
             asked.append(_encode(question_pairs(prepared.questions.train, seed), prompt, prepared.backbone))
-        found = passage_pairs(prepared.text.train, passages, seed)
+        found = passage_pairs(prepared.text.train, passages, seed, config.sft.passages)
         if found:
             compared.append(_encode(found, prompt, prepared.backbone))
     return Answers(tuple(asked), tuple(compared))
@@ -240,7 +240,7 @@ def _dev_answers(prepared: Prepared) -> dict[str, EncodedPairs]:
     """What is held out, under the first template: `questions` and `passages`, where there are any."""
     sets = {
         "questions": question_pairs(prepared.questions.dev, 0),
-        "passages": passage_pairs(prepared.text.dev, _HELD_PASSAGES, 0),
+        "passages": passage_pairs(prepared.text.dev, _HELD_PASSAGES, 0, prepared.config.sft.passages),
     }
     first = prepared.prompts[:1]
     return {name: _encode(pairs, p, prepared.backbone) for p in first for name, pairs in sets.items() if pairs}

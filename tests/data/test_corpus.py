@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tinyrm.config import PassagesConfig
 from tinyrm.data.comparisons import SPOILERS, passage_pairs, question_pairs
 from tinyrm.data.corpus import Document, Question, read_corpus, read_questions
 from tinyrm.errors import DataError
@@ -104,7 +105,7 @@ class TestPairs:
             Document(" ".join(f"Sentence {i} of text {d} has {i + d} apples and ends here." for i in range(40)))
             for d in range(6)
         ]
-        pairs = passage_pairs(documents, 50, seed=1)
+        pairs = passage_pairs(documents, 50, seed=1, passages=PassagesConfig())
         assert len(pairs) == 50 and {p.subset for p in pairs} == set(SPOILERS)
         for pair in pairs:
             text = next(d.text for d in documents if pair.prompt_text in d.text)
@@ -112,15 +113,23 @@ class TestPairs:
             assert f"{pair.prompt_text} {pair.rejected}" not in text
             if pair.subset == "disordered":
                 assert sorted(pair.rejected.split()) == sorted(pair.chosen.split())
-        assert pairs == passage_pairs(documents, 50, seed=1) != passage_pairs(documents, 50, seed=2)
+        assert pairs == passage_pairs(documents, 50, seed=1, passages=PassagesConfig())
+        assert pairs != passage_pairs(documents, 50, seed=2, passages=PassagesConfig())
+
+    def test_length_and_kinds_are_what_is_asked_for(self) -> None:
+        text = " ".join(f"Word {i}." for i in range(200))
+        asked = PassagesConfig(prompt_words=[8, 8], option_words=[2, 4], spoilers=["repeated", "later"])
+        pairs = passage_pairs([Document(f"{d} {text}") for d in range(4)], 40, seed=0, passages=asked)
+        assert {pair.subset for pair in pairs} == {"repeated", "later"}
+        assert all(len(pair.prompt_text.split()) <= 9 and len(pair.chosen.split()) <= 5 for pair in pairs)
 
     def test_most_comparisons_are_short(self) -> None:
         text = " ".join(f"Word {i}." for i in range(600))
-        pairs = passage_pairs([Document(f"{d} {text}") for d in range(4)], 400, seed=0)
+        pairs = passage_pairs([Document(f"{d} {text}") for d in range(4)], 400, seed=0, passages=PassagesConfig())
         words = sorted(len(pair.chosen.split()) for pair in pairs)
         assert words[200] < 20 < 50 < words[-1] <= 110  # at most twice the 55 that are drawn
         prompts = sorted(len(pair.prompt_text.split()) for pair in pairs)
         assert prompts[200] < 30 < 100 < prompts[-1] <= 220
 
     def test_texts_too_short_for_a_passage_give_none(self) -> None:
-        assert passage_pairs([Document("One."), Document("Two. Three.")], 5, seed=0) == []
+        assert passage_pairs([Document("One."), Document("Two. Three.")], 5, seed=0, passages=PassagesConfig()) == []

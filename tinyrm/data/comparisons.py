@@ -12,11 +12,11 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from tinyrm.config import PassagesConfig
 from tinyrm.data.corpus import Document, Question
 from tinyrm.types import PreferencePair
 
 SECTION = "pretraining"
-_PROMPT_WORDS, _OPTION_WORDS = (4, 110), (3, 55)  # fewest and most; short ones are the most frequent
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
 _NUMBER = re.compile(r"\d+")
 
@@ -33,8 +33,10 @@ def question_pairs(questions: Sequence[Question], seed: int) -> list[PreferenceP
     return pairs
 
 
-def passage_pairs(documents: Sequence[Document], count: int, seed: int) -> list[PreferencePair]:
-    """`count` pairs of a text's true continuation and something worse, of the kinds of :data:`SPOILERS` in turn.
+def passage_pairs(
+    documents: Sequence[Document], count: int, seed: int, passages: PassagesConfig
+) -> list[PreferencePair]:
+    """`count` pairs of a text's true continuation and something worse, of each kind of `passages.spoilers` in turn.
 
     Documents are drawn in a shuffled order, again and again; those too short for a passage give none.
 
@@ -42,18 +44,19 @@ def passage_pairs(documents: Sequence[Document], count: int, seed: int) -> list[
         documents: at least two that are long enough, or nothing comes out.
         count: how many pairs.
         seed: of every choice.
+        passages: how long they are, and what is worse.
     """
     draw = random.Random(f"passages {seed}")
     texts = [units for d in documents if len(units := _units(d.text)) >= 4]
     if len(texts) < 2:
         return []
     pairs: list[PreferencePair] = []
-    kinds = list(SPOILERS)
+    kinds = passages.spoilers
     for number, units in enumerate(_again_and_again(texts, draw, count * 4)):
         if len(pairs) == count:
             break
         kind = kinds[number % len(kinds)]
-        made = _pair(units, kind, texts, draw)
+        made = _pair(units, kind, texts, draw, passages)
         if made is not None:
             prompt, chosen, rejected = made
             pairs.append(PreferencePair(f"passage:{len(pairs)}", prompt, chosen, rejected, SECTION, kind, "corpus"))
@@ -68,12 +71,14 @@ def _again_and_again(texts: list[list[str]], draw: random.Random, most: int) -> 
             given += 1
 
 
-def _pair(units: list[str], kind: str, texts: list[list[str]], draw: random.Random) -> tuple[str, str, str] | None:
+def _pair(
+    units: list[str], kind: str, texts: list[list[str]], draw: random.Random, passages: PassagesConfig
+) -> tuple[str, str, str] | None:
     start = draw.randrange(len(units) - 1)
-    wanted = _words(draw, *_PROMPT_WORDS)
+    wanted = _words(draw, *passages.prompt_words)
     before, at = _take(units, start, wanted)
     prompt = " ".join(before.split()[-2 * wanted :])  # its end, which the continuation follows
-    wanted = _words(draw, *_OPTION_WORDS)
+    wanted = _words(draw, *passages.option_words)
     chosen, after = _option(units, at, wanted)
     if not chosen:
         return None
@@ -84,11 +89,7 @@ def _pair(units: list[str], kind: str, texts: list[list[str]], draw: random.Rand
 
 
 def _words(draw: random.Random, fewest: int, most: int) -> int:
-    """A number of words, its logarithm evenly spread.
-
-    Many short comparisons teach to compare: with 15 to 110 words a prompt and 6 to 55 an option the loss stayed at
-    ln 2 for four million tokens, with short ones it leaves it within half a million.
-    """
+    """A number of words, its logarithm evenly spread: many short comparisons teach more than few long ones."""
     return round(math.exp(draw.uniform(math.log(fewest), math.log(most))))
 
 
@@ -137,7 +138,7 @@ def _repeated(passage: _Passage, draw: random.Random) -> str:
     return " ".join([*words[:half], *words[:half]])
 
 
-# What is worse than the true continuation, by name.
+# What is worse than the true continuation, by its name in `sft.passages.spoilers`.
 SPOILERS: dict[str, Callable[[_Passage, random.Random], str]] = {
     "elsewhere": _elsewhere,
     "altered": _altered,
