@@ -173,6 +173,9 @@ def _interaction(id: str, first: str, second: str, sweep: SweepRow, label: str) 
                 {"measure": found.measure, "first": v.names[0], "second": v.names[1], **metric_row(v.mean)}
                 for v in effect.levels
             ]
+    for side in ("first", "second"):
+        labels = labels_of([row[side] for row in rows])
+        rows = [{**row, side: labels[row[side]]} for row in rows]
     x: Row = {
         "field": "first",
         "type": "ordinal",

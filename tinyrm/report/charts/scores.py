@@ -108,9 +108,9 @@ def sections(report: StudyReport) -> Chart | None:
             "encoding": {"x": x, "xOffset": inside, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
         },
     ]
-    for field, dash in (("longer", [6, 3]), ("shorter", [2, 2])):
+    for field, opacity in (("longer", 1.0), ("shorter", 0.5)):
         told = {"expr": f"'the {field} response wins: ' + format(datum.{field}, '.1%')"}
-        mark = {"type": "tick", "thickness": 2, "bandSize": 60, "strokeDash": dash, "orient": "horizontal"}
+        mark = {"type": "tick", "thickness": 2, "bandSize": 60, "opacity": opacity, "orient": "horizontal"}
         once = {"aggregate": [{"op": "mean", "field": field, "as": field}], "groupby": ["section"]}
         layers.append(
             {
@@ -127,8 +127,8 @@ def sections(report: StudyReport) -> Chart | None:
     columns = [Column("arm", "arm"), Column("section", "section"), Column("value", "accuracy", "share"), *INTERVAL]
     columns += [Column("longer", "longer wins", "share"), Column("shorter", "shorter wins", "share")]
     caption = f"Test accuracy by section of the {len(arms)} best arms by dev, means over seeds, 95% intervals over "
-    caption += f"{report.unit}s. Long dashes: what the rule 'the longer response wins' gets on the same pairs; short "
-    caption += "dashes: 'the shorter wins'. "
+    caption += f"{report.unit}s. Full line: what the rule 'the longer response wins' gets on the same pairs; faint "
+    caption += "line: 'the shorter wins'. "
     caption += f"Reference ticks: {report.reference_note}" if lines else ""
     spec = {"height": 300, "layer": layers, "resolve": {"scale": {"color": "independent", "stroke": "independent"}}}
     return chart_of("sections", "test", "Accuracy by section", caption.strip(), columns, rows, spec)
