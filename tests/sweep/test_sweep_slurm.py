@@ -160,8 +160,10 @@ class TestBeforeAnythingIsSubmitted:
 
 
 class TestEnds:
-    def test_a_worker_that_fails_fails_its_job(self, toy: Any, slurm: Any) -> None:
-        code, output = toy.run(*SLURM, f"{SETTINGS}.workers=2", "hydra.launcher.setup=['export PYTHONPATH=']", "x=1,2")
+    def test_a_worker_that_fails_fails_its_job(self, toy: Any, slurm: Any, tmp_path: Path) -> None:
+        (tmp_path / "tinyrm.py").write_text("raise ModuleNotFoundError('No module named tinyrm')\n", encoding="utf-8")
+        setup = f"hydra.launcher.setup=['export PYTHONPATH={tmp_path}']"  # as on a node without the installation
+        code, output = toy.run(*SLURM, f"{SETTINGS}.workers=2", setup, "x=1,2")
         assert code == 2, output
         assert "all 2 workers failed; the first is job" in output and "ModuleNotFoundError" in output
         assert {slurm.jobs()[job["id"]][0] for job in jobs_of(toy)} == {"FAILED"}
