@@ -15,6 +15,7 @@ from tinyrm.config import (
     MaskingConfig,
     ModelConfig,
     OptimizerConfig,
+    PassagesConfig,
     VerbalizerConfig,
     prompt_choice,
 )
@@ -39,7 +40,7 @@ def backbone(kind: str = "modernbert") -> Backbone:
 
 def pairs_of(found: Backbone, count: int = 24) -> EncodedPairs:
     layout = Layout.of("cloze", prompt_choice("terse"), found.tokenizer, found.segment_types)
-    made = passage_pairs([Document(t) for t in TEXTS], count, seed=0)
+    made = passage_pairs([Document(t) for t in TEXTS], count, seed=0, passages=PassagesConfig())
     return layout.bind(tokenize(made, found.tokenizer, spaced=layout.spaced))
 
 
