@@ -16,6 +16,17 @@ import pytest
 from tinyrm.tracking import service
 
 _BLOCK = 32768
+# A training of seconds.
+SMALL = [
+    "model=tiny",
+    "model.shape.num_hidden_layers=3",
+    "data.synthetic.train_pairs=24",
+    "data.synthetic.dev_pairs=12",
+    "data.synthetic.test_pairs=9",
+    "prompt.max_tokens=96",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+]
 
 
 class Told:
@@ -68,6 +79,12 @@ def _records(content: bytes) -> Iterator[bytes]:
         if kind in (1, 4):  # whole, or the last part
             yield parts
             parts = b""
+
+
+@pytest.fixture(scope="session")
+def small() -> list[str]:
+    """Overrides of a training of seconds."""
+    return list(SMALL)
 
 
 @pytest.fixture

@@ -15,17 +15,6 @@ import pytest
 from tinyrm.config import compose
 from tinyrm.experiment import run
 
-SMALL = [
-    "model=tiny",
-    "model.shape.num_hidden_layers=3",
-    "data.synthetic.train_pairs=24",
-    "data.synthetic.dev_pairs=12",
-    "data.synthetic.test_pairs=9",
-    "prompt.max_tokens=96",
-    "trainer.threads=1",
-    "trainer.accelerator=cpu",
-    "tracking.patience_s=2",
-]
 pytestmark = pytest.mark.usefixtures("no_key")
 
 
@@ -72,22 +61,22 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_server_that_takes_connections_and_is_silent(
-    tmp_path: Path, listener: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: list[str], tmp_path: Path, listener: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     online(monkeypatch, listener.url)
     for number in range(3):
-        run(compose([*SMALL, f"seed={number}"]), tmp_path / str(number))
+        run(compose([*small, "tracking.patience_s=2", f"seed={number}"]), tmp_path / str(number))
         assert list((tmp_path / str(number) / "wandb").glob("offline-run-*"))
     assert len(said(caplog)) == 1
     assert listener.connections == 1  # what the first has learnt the others need not try
 
 
 def test_a_server_that_fails_when_the_run_begins(
-    tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: list[str], tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     online(monkeypatch, broken)
     caplog.set_level(logging.INFO, "tinyrm.tracking")
-    result = run(compose(SMALL), tmp_path / "run")
+    result = run(compose([*small, "tracking.patience_s=2"]), tmp_path / "run")
     assert result.record["state"] == "complete"
     assert len(said(caplog)) == 1
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))

@@ -19,16 +19,6 @@ from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import run
 from tinyrm.sweep import TrialPruned
 
-SMALL = [
-    "model=tiny",
-    "model.shape.num_hidden_layers=3",
-    "data.synthetic.train_pairs=24",
-    "data.synthetic.dev_pairs=12",
-    "data.synthetic.test_pairs=9",
-    "prompt.max_tokens=96",
-    "trainer.threads=1",
-    "trainer.accelerator=cpu",
-]
 ROOT = Path(__file__).resolve().parents[2]
 Reader = Callable[[Path], list[Any]]
 KEY = "k" * 24 + "0123456789abcdef"
@@ -37,11 +27,11 @@ pytestmark = pytest.mark.usefixtures("no_key")
 
 
 def test_a_run_is_offline_without_a_key_and_says_so_once(
-    tmp_path: Path, told: Reader, caplog: pytest.LogCaptureFixture
+    small: list[str], tmp_path: Path, told: Reader, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "tinyrm.tracking"):
-        first = run(compose([*SMALL, "tracking.model=true", "tracking.tags=[a,b]"]), tmp_path / "run")
-        run(compose([*SMALL, "seed=1"]), tmp_path / "other")
+        first = run(compose([*small, "tracking.model=true", "tracking.tags=[a,b]"]), tmp_path / "run")
+        run(compose([*small, "seed=1"]), tmp_path / "other")
     said = [r.message for r in caplog.records if "W&B" in r.message]
     assert len(said) == 1
     assert "there is no key" in said[0]
@@ -87,27 +77,27 @@ class Ends(Callback):
     ],
 )
 def test_how_a_run_ended_and_why_stands_beside_its_name(
-    tmp_path: Path, told: Reader, error: Exception, state: str, exit_code: int
+    small: list[str], tmp_path: Path, told: Reader, error: Exception, state: str, exit_code: int
 ) -> None:
     with pytest.raises(type(error)):
-        run(compose(SMALL), tmp_path, callbacks=[Ends(error)])
+        run(compose(small), tmp_path, callbacks=[Ends(error)])
     (wrote,) = told(tmp_path)
     assert (wrote.summary["state"], wrote.exit_code) == (state, exit_code)
     assert wrote.summary["reason"] == str(error).replace(PASSWORD, "***")
     assert "test/overall/accuracy" not in wrote.summary
 
 
-def test_every_attempt_of_a_run_has_its_id(tmp_path: Path, told: Reader) -> None:
+def test_every_attempt_of_a_run_has_its_id(small: list[str], tmp_path: Path, told: Reader) -> None:
     with pytest.raises(RuntimeError):
-        run(compose(SMALL), tmp_path, callbacks=[Ends(RuntimeError("first"))])
-    run(compose(SMALL), tmp_path)
+        run(compose(small), tmp_path, callbacks=[Ends(RuntimeError("first"))])
+    run(compose(small), tmp_path)
     first, second = told(tmp_path)
     assert first.run.run_id == second.run.run_id
     assert (first.exit_code, second.exit_code) == (1, 0)
 
 
 def test_trials_are_grouped_and_numbered_and_nothing_secret_is_kept(
-    tmp_path: Path, told: Reader, monkeypatch: pytest.MonkeyPatch
+    small: list[str], tmp_path: Path, told: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real sweep with an offline W&B, a key in the environment and passwords where people put them."""
     pairs = tmp_path / "pairs.jsonl"
@@ -117,7 +107,7 @@ def test_trials_are_grouped_and_numbered_and_nothing_secret_is_kept(
         monkeypatch.setenv(name, value)
     done = subprocess.run(
         [
-            *(sys.executable, str(ROOT / "run.py"), "-m", "sweep.name=ranks", "adapter.rank=2,4", *SMALL),
+            *(sys.executable, str(ROOT / "run.py"), "-m", "sweep.name=ranks", "adapter.rank=2,4", *small),
             *("data=jsonl", f"data.path={pairs}", "hydra/launcher=basic", "tracking.model=true"),
             f"tracking.tags=['https://me:{PASSWORD}@host/notes']",
         ],
@@ -145,24 +135,24 @@ def test_trials_are_grouped_and_numbered_and_nothing_secret_is_kept(
     assert logs == []
 
 
-def test_nothing_touches_the_network_without_a_key(tmp_path: Path, listener: Any) -> None:
+def test_nothing_touches_the_network_without_a_key(small: list[str], tmp_path: Path, listener: Any) -> None:
     """W&B's address and every proxy lead to a server of the test."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), listener.url)
     environment = {**os.environ, **proxies, "WANDB_BASE_URL": listener.url, "NO_PROXY": "", "no_proxy": ""}
-    command = [sys.executable, str(ROOT / "run.py"), *SMALL, f"hydra.run.dir={tmp_path}/run"]
+    command = [sys.executable, str(ROOT / "run.py"), *small, f"hydra.run.dir={tmp_path}/run"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
     assert listener.connections == 0
 
 
-def test_a_missing_model_is_refused_beforehand() -> None:
+def test_a_missing_model_is_refused_beforehand(small: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"tracking\.model=true has nothing to keep"):
-        check(compose([*SMALL, "tracking.model=true", "trainer.save_model=none"]))
+        check(compose([*small, "tracking.model=true", "trainer.save_model=none"]))
 
 
-def test_with_wandb_disabled_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_wandb_disabled_nothing_is_left(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    run(compose(SMALL), tmp_path)
+    run(compose(small), tmp_path)
     assert not (tmp_path / "wandb").exists()
     assert (tmp_path / "curves" / "0" / "metrics.csv").is_file()
