@@ -25,6 +25,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser], 
     verb["resume"].add_argument("--failed", action="store_true", help="run failed trials once more")
     verb["resume"].add_argument("overrides", nargs="*", help="further overrides, as in sweep.workers=4")
     verb["stop"].add_argument("--trial", type=int, help="end only this trial, for good")
-    verb["proxy"].add_argument("--host", default="0.0.0.0", help="address to listen at: no password is asked there")
+    verb["proxy"].add_argument(
+        "--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for workers elsewhere: no password is asked"
+    )
     verb["proxy"].add_argument("--port", type=int, default=13000)
     verb["show"].add_argument("trial", type=int)
