@@ -283,9 +283,7 @@ def _endings(trials: Sequence[TrialRow]) -> tuple[Ending, ...]:
     alike: dict[tuple[str, str, str], list[TrialRow]] = {}
     for trial in trials:
         if trial.state not in (End.COMPLETE, "waiting", "running"):
-            # What tells trials of one defect apart are numbers and values in its message.
-            message = trial.message or "no message"
-            alike.setdefault((trial.sweep, trial.state, message), []).append(trial)
+            alike.setdefault((trial.sweep, trial.state, trial.message or "no message"), []).append(trial)
     return tuple(
         Ending(
             sweep,

@@ -19,6 +19,8 @@ from tinyrm.report.study import SweepRow
 _SHOWN_FACTORS = 8
 _SHOWN_INTERACTIONS = 4
 
+_BOUNDS = [Column("low", "95% low", "number"), Column("high", "95% high", "number"), Column("n", "trials", "count")]
+
 
 def effects(sweep: SweepRow, number: int, many: bool) -> Iterator[Chart]:
     if not sweep.effects or not sweep.effects[0].main:
@@ -152,11 +154,7 @@ def _effect_chart(
         ],
     }
     columns = [Column("measure", "measure"), Column("level", factor), Column("value", "mean", "number")]
-    columns += [
-        Column("low", "95% low", "number"),
-        Column("high", "95% high", "number"),
-        Column("n", "trials", "count"),
-    ]
+    columns += _BOUNDS
     caption = (
         "Least-squares mean of each level, all levels of the other factors counting alike; 95% t interval over trials."
     )
@@ -201,11 +199,7 @@ def _interaction(id: str, first: str, second: str, sweep: SweepRow, label: str) 
         Column("second", second),
         Column("value", "mean", "number"),
     ]
-    columns += [
-        Column("low", "95% low", "number"),
-        Column("high", "95% high", "number"),
-        Column("n", "trials", "count"),
-    ]
+    columns += _BOUNDS
     told = "; ".join(f"{m}: p = {x:.2g}" if not math.isnan(x) else f"{m}: no p, one trial a cell" for m, x in p.items())
     caption = f"Mean of each combination. Parallel lines: no interaction. F test beyond the sum of both: {told}."
     return chart_of(
