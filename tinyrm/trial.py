@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
 _DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
+# Of the evaluation, what compares results that are there: a better report is no reason to train anew.
+_COMPARING = {"arms.py", "effects.py", "paired.py", "references.py"}
 
 
 class TinyRMApp(App):
@@ -174,6 +176,7 @@ def _settle_once() -> None:
 def _code() -> dict[str, str]:
     root = Path(__file__).parent
     files = [f for part in _DECIDING for f in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
+    files = [f for f in files if f.parent.name != "evaluation" or f.name not in _COMPARING]
     return {".".join(f.relative_to(root.parent).with_suffix("").parts): _code_hash(f) for f in sorted(files)}
 
 
