@@ -148,7 +148,7 @@ def _mark(row: Row) -> str:
 
 def _resume(part: Path, settings: str) -> list[str]:
     """Marks of the rows that `part` holds, half a line at its end cut off; begins the file where there is none."""
-    if not part.exists() or not part.read_bytes()[:1]:
+    if not part.exists() or not part.stat().st_size:
         part.write_text(settings + "\n", encoding="utf-8")
         return []
     with part.open("r+b") as file:
