@@ -1,10 +1,9 @@
 """Which arms of a sweep really differ: pair by pair, over seeds, corrected for how many comparisons are made.
 
 An *arm* is a configuration; its *seeds* are repetitions. Both the test pairs and the seeds are a sample, so that the
-difference of two arms varies with both: its variance is that between pairs plus that between seeds, less what both
-contain of their interaction, with Satterthwaite's degrees of freedom (two crossed random factors: Clark 1973, J. Verbal
-Learning and Verbal Behavior 12:335). With a single seed there is nothing to say about seeds: then it is McNemar's exact
-test and the paired bootstrap of :mod:`tinyrm.evaluation.paired`, which speak of these two models only.
+difference of two arms varies with both: :mod:`tinyrm.evaluation.crossed` says how sure it is. With a single seed there
+is nothing to say about seeds: then it is McNemar's exact test and the paired bootstrap of
+:mod:`tinyrm.evaluation.paired`, which speak of these two models only.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from tinyrm.errors import DataError
 from tinyrm.evaluation.benchmarks import FIXED, Benchmark, benchmark_of_places
+from tinyrm.evaluation.crossed import crossed
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.evaluation.paired import compare
 from tinyrm.evaluation.predictions import Predictions
@@ -55,7 +54,7 @@ class ArmComparison:
 
 
 @dataclass(frozen=True, eq=False)
-class _Units:
+class CountedUnits:
     """What is counted, in an order that is the same for every set of predictions on the same pairs."""
 
     keys: tuple[tuple[str, str], ...]
@@ -79,13 +78,13 @@ def over_seeds(seeds: Seeds, benchmark: Benchmark) -> Metric:
     """
     if not seeds:
         raise DataError("an arm without predictions has no accuracy.")
-    units = [_units(predictions, benchmark) for predictions in seeds.values()]
-    value, variance, df = _crossed(_stacked(units), units[0].strata, benchmark.weights)
-    n = len(units[0].keys)
-    if variance <= 0:
+    units = [units_of(predictions, benchmark) for predictions in seeds.values()]
+    found = crossed(stacked(units), units[0].strata, share_of(benchmark, units[0].strata))
+    value, n = found.value, found.n
+    if found.units + found.between <= 0:
         plain = wilson(min(max(value, 0.0), 1.0) * n, n)
         return Metric(value, n, min(plain.low, value), max(plain.high, value))
-    half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
+    half = found.half_width()
     return Metric(value, n, max(0.0, value - half), min(1.0, value + half))
 
 
@@ -97,7 +96,7 @@ def compare_arms(arms: Mapping[str, Seeds], benchmark: Benchmark) -> list[ArmCom
     Raises:
         DataError: two arms are not on the same pairs.
     """
-    units = {(arm, seed): _units(p, benchmark) for arm, seeds in arms.items() for seed, p in seeds.items()}
+    units = {(arm, seed): units_of(p, benchmark) for arm, seeds in arms.items() for seed, p in seeds.items()}
     raw = []
     for first, second in itertools.combinations(arms, 2):
         common = sorted(arms[first].keys() & arms[second].keys())
@@ -107,16 +106,24 @@ def compare_arms(arms: Mapping[str, Seeds], benchmark: Benchmark) -> list[ArmCom
             found = compare(arms[first][common[0]], arms[second][common[0]], benchmark)
             raw.append((first, second, found.difference, found.p_value, 1))
             continue
-        left, right = (_stacked([units[arm, seed] for seed in common]) for arm in (first, second))
+        left, right = (stacked([units[arm, seed] for seed in common]) for arm in (first, second))
         if units[first, common[0]].keys != units[second, common[0]].keys:
             raise DataError(f"{first} and {second} are not on the same pairs.")
-        value, variance, df = _crossed(left - right, units[first, common[0]].strata, benchmark.weights)
-        raw.append((first, second, *_tested(value, variance, df, left.shape[1]), len(common)))
+        strata = units[first, common[0]].strata
+        both = crossed(left - right, strata, share_of(benchmark, strata))
+        raw.append((first, second, both.interval(), both.p_value(), len(common)))
     corrected = holm([p for *_, p, _ in raw])
     return [
         ArmComparison(first, second, difference, p, adjusted, seeds)
         for (first, second, difference, p, seeds), adjusted in zip(raw, corrected, strict=True)
     ]
+
+
+def share_of(benchmark: Benchmark, strata: NDArray[np.str_]) -> dict[str, float]:
+    """Weights of the strata at hand in the benchmark's overall number, scaled to sum to 1."""
+    found = {str(name): benchmark.weights[str(name)] for name in np.unique(strata)}
+    total = math.fsum(found.values())
+    return {name: weight / total for name, weight in found.items()}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -128,7 +135,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _units(predictions: Predictions, benchmark: Benchmark) -> _Units:
+def units_of(predictions: Predictions, benchmark: Benchmark) -> CountedUnits:
     """Credit of each pair, or of each question where the benchmark counts those, sorted by stratum and name."""
     strata = [benchmark.key(*at) for at in zip(predictions.section, predictions.subset, strict=True)]
     names = predictions.id
@@ -137,10 +144,10 @@ def _units(predictions: Predictions, benchmark: Benchmark) -> _Units:
     keys = list(zip(strata, names, strict=True))
     order = {key: number for number, key in enumerate(sorted(set(keys)))}
     question = np.array([order[key] for key in keys], dtype=np.int64)
-    return _Units(tuple(order), credit(predictions.log_odds, question))
+    return CountedUnits(tuple(order), credit(predictions.log_odds, question))
 
 
-def _stacked(units: Sequence[_Units]) -> NDArray[np.float64]:
+def stacked(units: Sequence[CountedUnits]) -> NDArray[np.float64]:
     """(seeds, units) credits.
 
     Raises:
@@ -149,39 +156,3 @@ def _stacked(units: Sequence[_Units]) -> NDArray[np.float64]:
     if any(other.keys != units[0].keys for other in units[1:]):
         raise DataError("the seeds of an arm are not on the same pairs.")
     return np.stack([u.credit for u in units])
-
-
-def _crossed(
-    values: NDArray[np.float64], strata: NDArray[np.str_], weights: Mapping[str, float]
-) -> tuple[float, float, float]:
-    """Weighted mean of (seeds, units) values, its variance over other seeds and other units, degrees of freedom."""
-    seeds = len(values)
-    by_seed = np.zeros(seeds)
-    between_units = shared = 0.0
-    free = 0
-    found = [str(s) for s in np.unique(strata)]
-    total = math.fsum(weights[s] for s in found)
-    for stratum in found:
-        weight, inside = weights[stratum] / total, values[:, strata == stratum]
-        n = inside.shape[1]
-        by_seed += weight * inside.mean(axis=1)
-        if n < 2:
-            continue
-        free += n - 1
-        between_units += weight**2 * float(np.var(inside.mean(axis=0), ddof=1)) / n
-        if seeds > 1:
-            left = inside - inside.mean(axis=0) - inside.mean(axis=1, keepdims=True) + inside.mean()
-            shared += weight**2 * float(np.sum(left**2)) / ((seeds - 1) * (n - 1)) / (n * seeds)
-    between_seeds = float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
-    variance = max(between_units + between_seeds - shared, between_units, between_seeds)
-    spread = (between_units**2 / free if free else 0.0) + (between_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
-    return float(by_seed.mean()), variance, variance**2 / spread if spread > 0 else math.inf
-
-
-def _tested(value: float, variance: float, df: float, n: int) -> tuple[Metric, float]:
-    """The interval and the two-sided p of a difference; p is 1 where nothing varies and nothing differs."""
-    if variance <= 0:
-        return Metric(value, n, value, value), 1.0 if value == 0 else 0.0
-    half = float(stats.t.ppf(0.975, df)) * math.sqrt(variance)
-    p = 2 * float(stats.t.sf(abs(value) / math.sqrt(variance), df))
-    return Metric(value, n, value - half, value + half), min(1.0, p)
