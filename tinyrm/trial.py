@@ -34,7 +34,16 @@ _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
 _DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
 # Of the evaluation, what compares results that are there: a better report is no reason to train anew.
-_COMPARING = {"arms.py", "crossed.py", "effects.py", "paired.py", "power.py", "references.py", "verdicts.py"}
+_COMPARING = {
+    "arms.py",
+    "contrasts.py",
+    "crossed.py",
+    "effects.py",
+    "paired.py",
+    "power.py",
+    "references.py",
+    "verdicts.py",
+}
 
 
 class TinyRMApp(App):

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 
 from tinyrm.errors import ConfigError
 from tinyrm.evaluation.crossed import half_width
 
-_QUANTILES = (np.arange(2000) + 0.5) / 2000  # at which the spread between seeds may turn out
+_QUANTILES = (np.arange(1000) + 0.5) / 1000  # at which the spread between seeds may turn out
 
 
 def power_of(
@@ -35,12 +37,19 @@ def power_of(
         alpha: two-sided level of the test.
         df: degrees of freedom of `units`.
     """
-    drawn = special.chdtri(seeds - 1, 1 - _QUANTILES) / (seeds - 1) if seeds > 1 else np.zeros(1)
-    half = half_width(units, df, (between + noise) * drawn, noise, seeds, alpha)
+    half = half_width(units, df, (between + noise) * _spreads(seeds), noise, seeds, alpha)
     deviation = math.sqrt(units + between)
     if deviation == 0:
         return 1.0 if abs(effect) > 0 else 0.0
     return float(np.mean(special.ndtr((abs(effect) - half) / deviation)))
+
+
+@cache
+def _spreads(seeds: int) -> NDArray[np.float64]:
+    """Variance between so many seeds over its mean, at equally likely values."""
+    if seeds == 1:
+        return np.zeros(1)
+    return np.asarray(special.chdtri(seeds - 1, 1 - _QUANTILES) / (seeds - 1), dtype=np.float64)
 
 
 def smallest_effect(
