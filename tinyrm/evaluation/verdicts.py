@@ -3,8 +3,8 @@
 The rules, for m contrasts judged together at 5% (d is the effect, "the interval" the one that holds for all m at once):
 
 - `better` claims d > 0. Supported: the two-sided test of d = 0, Holm-corrected, rejects, and d > 0. Refuted: it is not,
-  and the interval lies below `margin`: an improvement that matters is excluded. (So an effect that is shown but smaller
-  than the margin is supported: the interval says how small.)
+  and the interval lies below `margin`: an improvement that matters is excluded, a smaller one is not. (An effect that
+  is shown but smaller than the margin is supported: the interval says how small.)
 - `no_worse` claims d > -margin (non-inferiority). Supported: the test of d <= -margin, Holm-corrected, rejects (for a
   single contrast: the 95% interval lies above -margin). Refuted: the interval lies below -margin.
 - `same` claims |d| < margin (equivalence). Supported: both one-sided tests (TOST: Schuirmann 1987, J. Pharmacokinetics
@@ -12,12 +12,14 @@ The rules, for m contrasts judged together at 5% (d is the effect, "the interval
   (for a single contrast: the 90% interval lies within the margin). Refuted: the interval lies outside the margin.
 - Else undecided: no difference was *seen*, which is not the same as shown to be none.
 
-So in at most 5% of studies any false claim is supported, whichever of the claims are false (Holm 1979), and in at most
-5% any true one is refuted. Multiple claims in language processing: Dror, Baumer, Bogomolov & Reichart 2017, TACL 5:471;
-which test for what: Dror, Baumer, Shlomov & Reichart 2018, ACL, p. 1383.
+So at most 5% of studies support any false claim, however many of their claims are false (Holm 1979, Scand. J.
+Statistics 6:65), and at most 5% exclude anything that is true (Bonferroni): as far as the tests keep their levels, see
+:mod:`tinyrm.evaluation.crossed`. On several claims and on choosing tests in this field: Dror, Baumer, Bogomolov &
+Reichart 2017, TACL 5:471; Dror, Baumer, Shlomov & Reichart 2018, ACL, p. 1383.
 
-Effects, intervals and tests are for other pairs *and* other seeds (:mod:`tinyrm.evaluation.crossed`). They take pairs
-for independent: pairs that share a prompt are less than that. They know the training data of the study, and no other.
+Effects, intervals and tests are for other pairs *and* other seeds. They take pairs for independent (those that share a
+prompt are less than that) and want some tens of pairs on which the arms differ. They know the training data of the
+study, and no other.
 """
 
 from __future__ import annotations
