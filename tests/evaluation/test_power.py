@@ -50,6 +50,14 @@ def test_more_of_anything_helps() -> None:
     assert detectable_effect(*CHAT, 3, discordance=0.1, seed_sd=0.02) > base
 
 
+@pytest.mark.parametrize(("seeds", "worst"), [(3, 0.0), (6, 1.0)])
+def test_where_nothing_is_known_of_the_noise_the_least_favourable_is_taken(seeds: int, worst: float) -> None:
+    size = {"seeds": seeds, "discordance": 0.15, "seed_sd": 0.005, "comparisons": 4}
+    known = {shared: detectable_effect(*CHAT, **size, shared=shared) for shared in (0.0, 0.5, 1.0)}
+    assert detectable_effect(*CHAT, **size) == max(known.values()) == known[worst]
+    assert min(known.values()) < 0.85 * known[worst]
+
+
 def test_power_at_nothing_is_half_the_level_and_at_the_smallest_effect_what_was_asked() -> None:
     assert power_of(0.0, units=1e-4, noise=0, between=0, seeds=1) == pytest.approx(0.025)
     parts = {"units": 1e-4, "noise": 3e-5, "between": 2e-5, "seeds": 3}

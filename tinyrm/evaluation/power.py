@@ -86,7 +86,7 @@ def detectable_effect(
     power: float = 0.8,
     alpha: float = 0.05,
     comparisons: int = 1,
-    shared: float = 1.0,
+    shared: float | None = None,
 ) -> float:
     """Smallest true difference of two arms that a study shows with this power, as a fraction (0.02 is 2 points).
 
@@ -101,8 +101,9 @@ def detectable_effect(
             (two good models of one family: often 0.1 to 0.2).
         seed_sd: standard deviation over seeds of the *difference* that the two arms would show on endless pairs; where
             the seeds of two arms have nothing in common, sqrt(2) times that of an arm.
-        shared: the part of the variance of a pair's difference that is the same in every seed; the rest is averaged out
-            over seeds. 1, the default, claims nothing; for arms that differ no more than their own seeds do it is 0.
+        shared: the part of the variance of a pair's difference that is the same in every seed; the rest is noise that
+            seeds average out, but also what makes their spread hard to read. For arms that differ no more than their
+            own seeds do it is 0. None takes the least favourable, which few seeds find in noise and many in its lack.
 
     Raises:
         ConfigError: a number that cannot be (names all of them).
@@ -111,15 +112,20 @@ def detectable_effect(
     if problems:
         raise ConfigError(problems)
     single = math.fsum(weight**2 * discordance / n[name] for name, weight in weights.items() if weight)
-    noise = single * (1 - shared) / seeds if seeds > 1 else 0.0
-    return smallest_effect(
-        units=single * shared + noise if seeds > 1 else single,
-        noise=noise,
-        between=seed_sd**2 / seeds if seeds > 1 else 0.0,
-        seeds=seeds,
-        power=power,
-        alpha=alpha / comparisons,
-    )
+    found = []
+    for part in np.linspace(0, 1, 5) if shared is None else [shared]:
+        noise = single * (1 - part) / seeds if seeds > 1 else 0.0
+        found.append(
+            smallest_effect(
+                units=single * part + noise if seeds > 1 else single,
+                noise=noise,
+                between=seed_sd**2 / seeds if seeds > 1 else 0.0,
+                seeds=seeds,
+                power=power,
+                alpha=alpha / comparisons,
+            )
+        )
+    return max(found)
 
 
 def _problems(
@@ -131,7 +137,7 @@ def _problems(
     power: float,
     alpha: float,
     comparisons: int,
-    shared: float,
+    shared: float | None,
 ) -> list[str]:
     rules = [
         (bool(weights) and any(weights.values()), "weights must name a section"),
@@ -143,6 +149,6 @@ def _problems(
         (0 < power < 1, f"power must lie between 0 and 1, got {power}"),
         (0 < alpha < 1, f"alpha must lie between 0 and 1, got {alpha}"),
         (comparisons >= 1, f"comparisons must be at least 1, got {comparisons}"),
-        (0 <= shared <= 1, f"shared is a share between 0 and 1, got {shared}"),
+        (shared is None or 0 <= shared <= 1, f"shared is a share between 0 and 1, got {shared}"),
     ]
     return [f"{message}." for holds, message in rules if not holds]
