@@ -1,6 +1,8 @@
 """Configs: the typed schema, how it is composed, and the rules that join its fields."""
 
+from tinyrm.config.claim import ClaimConfig, ContrastConfig, Pairing, arm_name, claim_problems, pairings
 from tinyrm.config.compose import (
+    claim_of,
     compose,
     compose_pretraining,
     config_dir,
@@ -43,6 +45,8 @@ from tinyrm.config.schema import (
 __all__ = [
     "AdapterConfig",
     "AnswersConfig",
+    "ClaimConfig",
+    "ContrastConfig",
     "CorpusConfig",
     "DataConfig",
     "EvaluationConfig",
@@ -52,6 +56,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "Pairing",
     "PassagesConfig",
     "PretrainingConfig",
     "PromptConfig",
@@ -64,14 +69,18 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "VerbalizerConfig",
+    "arm_name",
     "check",
     "check_pretraining",
+    "claim_of",
+    "claim_problems",
     "compose",
     "compose_pretraining",
     "config_dir",
     "config_hash",
     "config_meaning",
     "explain",
+    "pairings",
     "prompt_choice",
     "register",
     "room_problems",
