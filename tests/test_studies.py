@@ -1,4 +1,4 @@
-"""The studies of claims in sweeps/: both sizes compose, their points pass the rules, and their claims fit their arms."""
+"""The studies of claims in sweeps/: both sizes compose, their points pass the rules, their claims fit their arms."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class TinyRMApp(App):
         units = sections_of(table_for(typed.evaluation.benchmark, pairs.reported))
         problems = claim_problems(claim, points, units)
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError([*problems, "claim.contrasts=[] runs these trials without judging a claim."])
         return expected_lines(claim, points, units)
 
     def explain(self, error: Exception) -> Exception:
