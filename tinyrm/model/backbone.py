@@ -122,15 +122,11 @@ def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreT
         ModelError: the hub cannot give the weights.
     """
     auto = AutoModelForMaskedLM if objective == "cloze" else AutoModelForSequenceClassification
-    if objective != "cloze":
-        backbone.config.num_labels = 1
-    elif backbone.config.model_type == "deberta-v2":
-        backbone.config.legacy = False  # the class with the head that DeBERTa-v3 checkpoints really have
+    _for_objective(backbone, objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone.location is None:
-            fresh: PreTrainedModel = auto.from_config(backbone.config).float().eval()
-            return fresh, True
+            return new_model(backbone, objective), True
         with hub_errors(backbone.name, backbone.location), quiet_transformers():
             model, report = auto.from_pretrained(
                 backbone.location,
@@ -150,6 +146,21 @@ def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreT
     return model.eval(), drawn
 
 
+def new_model(backbone: Backbone, objective: str) -> PreTrainedModel:
+    """A model of this shape with the head of `objective`, its weights drawn anew, float32, in eval mode."""
+    _for_objective(backbone, objective)
+    auto = AutoModelForMaskedLM if objective == "cloze" else AutoModelForSequenceClassification
+    fresh: PreTrainedModel = auto.from_config(backbone.config).float().eval()
+    return fresh
+
+
+def _for_objective(backbone: Backbone, objective: str) -> None:
+    if objective != "cloze":
+        backbone.config.num_labels = 1
+    elif backbone.config.model_type == "deberta-v2":
+        backbone.config.legacy = False  # the class with the head that DeBERTa-v3 checkpoints really have
+
+
 def _random(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None) -> Backbone:
     fields = dict(config.shape)
     model_type = fields.pop("model_type", "bert")
@@ -161,7 +172,7 @@ def _random(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None) -> B
         **{f"{name}_token_id": tokenizer.cls_token_id for name in ("cls", "bos")},
         **{f"{name}_token_id": tokenizer.sep_token_id for name in ("sep", "eos")},
     }
-    built = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **(specials | fields))
+    built = AutoConfig.for_model(model_type, **({"vocab_size": len(tokenizer)} | specials | fields))
     return Backbone(config.id, _with_dropout(built, family, config), tokenizer, family, None, None)
 
 
