@@ -15,7 +15,6 @@ from tinyrm.config.pretraining import (
     AnswersConfig,
     CorpusConfig,
     MaskingConfig,
-    PassagesConfig,
     PretrainingConfig,
     TokenizerConfig,
     check_pretraining,
@@ -29,6 +28,7 @@ from tinyrm.config.schema import (
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    PassagesConfig,
     PromptConfig,
     ShareConfig,
     SourceConfig,
@@ -38,6 +38,7 @@ from tinyrm.config.schema import (
     TrackingConfig,
     TrainerConfig,
     VerbalizerConfig,
+    WarmupConfig,
 )
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "VerbalizerConfig",
+    "WarmupConfig",
     "check",
     "check_pretraining",
     "compose",
