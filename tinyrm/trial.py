@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from tinyrm import reuse
+from tinyrm import provenance, reuse
 from tinyrm.config import TinyRMConfig, claim_of, claim_problems, config_meaning, explain, to_config
 from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
@@ -32,11 +30,15 @@ log = logging.getLogger(__name__)
 # Metrics that each evaluation of dev gives: their name there, and the sign of a pair's log-likelihood to go with it.
 _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
-_DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
+_DECIDING = (
+    *("config", "data", "prompting", "model", "training", "evaluation"),
+    *("experiment.py", "pretraining.py", "reuse.py", "warmup.py"),
+)
 # Of these, what compares results that are there: a better report is no reason to train anew.
 _COMPARING = {
-    "config/claim.py",
-    *(f"evaluation/{name}.py" for name in ("arms", "crossed", "effects", "paired", "power", "references", "verdicts")),
+    *("tinyrm.config.claim", "tinyrm.model.costs"),
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "crossed", "effects", "paired", "power", "probes", "references")),
+    "tinyrm.evaluation.verdicts",
 }
 
 
@@ -197,16 +199,13 @@ def _settle_once() -> None:
 
 @cache
 def _code() -> dict[str, str]:
-    root = Path(__file__).parent
-    files = [f for part in _DECIDING for f in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
-    files = [f for f in files if f.relative_to(root).as_posix() not in _COMPARING]
-    return {".".join(f.relative_to(root.parent).with_suffix("").parts): _code_hash(f) for f in sorted(files)}
+    found = provenance.code_hashes(Path(__file__).parent, _DECIDING)
+    return {module: code for module, code in found.items() if module not in _COMPARING}
 
 
-def _code_hash(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
-            del node.body[0]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+# Of these, what compares results that are there: a better report is no reason to train anew.
+_COMPARING = {
+    *("tinyrm.config.claim", "tinyrm.model.costs"),
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "crossed", "effects", "paired", "power", "probes", "references")),
+    "tinyrm.evaluation.verdicts",
+}

@@ -17,7 +17,6 @@ from tinyrm.config.pretraining import (
     AnswersConfig,
     CorpusConfig,
     MaskingConfig,
-    PassagesConfig,
     PretrainingConfig,
     TokenizerConfig,
     check_pretraining,
@@ -31,6 +30,7 @@ from tinyrm.config.schema import (
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    PassagesConfig,
     PromptConfig,
     ShareConfig,
     SourceConfig,
@@ -40,6 +40,7 @@ from tinyrm.config.schema import (
     TrackingConfig,
     TrainerConfig,
     VerbalizerConfig,
+    WarmupConfig,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "VerbalizerConfig",
+    "WarmupConfig",
     "arm_name",
     "check",
     "check_pretraining",

@@ -207,6 +207,8 @@ def _meaning(config: TinyRMConfig | PretrainingConfig) -> dict[str, Any]:
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    if plain.get("warmup", {}).get("kind") == "none":  # nor do the settings of what is not done
+        del plain["warmup"]
     return plain
 
 

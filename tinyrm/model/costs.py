@@ -1,8 +1,8 @@
 """What a model costs before there is one: parameters and operations, counted on a model without numbers.
 
-The net of a config is built on torch's `meta` device, where a tensor has a shape and no content, and its own forward and
-backward pass run there under torch's counter (2 operations a multiply-add; matrix products and attention, which is nearly
-all). So frozen layers, adapters, and a last layer that reads one position are counted as they are really computed.
+The net of a config is built on torch's `meta` device, where a tensor has a shape and no content, and its own passes run
+there under torch's counter (2 operations a multiply-add; matrix products and attention, which is nearly all). So frozen
+layers, adapters, and a last layer that reads one position are counted as they are really computed.
 """
 
 from __future__ import annotations
