@@ -73,7 +73,7 @@ def test_comments_and_docstrings_are_not_code(tmp_path: Path, monkeypatch: pytes
     (package / "model").mkdir(parents=True)
     module = package / "model" / "net.py"
     monkeypatch.setattr(trial, "__file__", str(package / "trial.py"))
-    for name in ("experiment.py", "reuse.py"):
+    for name in ("experiment.py", "pretraining.py", "reuse.py", "warmup.py"):
         (package / name).write_text("")
 
     def hashed(text: str) -> str:
@@ -93,6 +93,7 @@ def test_the_code_that_decides_results_is_all_there() -> None:
     modules = set(TinyRMApp().identity())
     assert {"tinyrm.model.net", "tinyrm.training.module", "tinyrm.experiment", "tinyrm.data.load"} <= modules
     assert not any(m.startswith(("tinyrm.sweep", "tinyrm.report", "tinyrm.cli")) for m in modules)
+    assert {"tinyrm.warmup", "tinyrm.pretraining"} <= modules
     assert "tinyrm.evaluation.scoring" in modules and "tinyrm.evaluation.effects" not in modules  # reads results only
 
 

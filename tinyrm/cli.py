@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Folders of data.cache_dir.
-CACHES = {"prefix": "output of frozen layers", "tokens": "tokenised pairs", "onnx": "models exported for ONNX Runtime"}
+CACHES = {
+    "prefix": "output of frozen layers",
+    "tokens": "tokenised pairs",
+    "onnx": "models exported for ONNX Runtime",
+    "warmups": "warmed backbones",
+}
 
 
 def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoReturn:
@@ -89,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--out", type=Path, help="where metrics.json and predictions.parquet go")
     evaluate.add_argument("--backend", default="auto", help="float32 (default) | bf16 | int8 | onnx: what scores")
     evaluate.add_argument("--partial", action="store_true", help="accept a benchmark that lacks subsets")
-    cache = commands.add_parser("cache", help="what is kept between runs: tokens, and the frozen layers' output")
+    cache = commands.add_parser("cache", help="what is kept between runs: tokens, the frozen layers' output, warm-ups")
     cache.add_argument("action", choices=("show", "clear"), help="show how much there is, or remove it")
     cache.add_argument("--dir", type=Path, default=None, help="data.cache_dir, where that is not the default")
     pretrain = commands.add_parser("pretrain", help="pretrain a masked language model, or go on with one, on your text")
@@ -289,6 +294,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
+    from tinyrm import warmup
     from tinyrm.model.rowstore import amount, clear, usage
 
     root = (options.dir or Path(compose().data.cache_dir)).expanduser()
@@ -296,7 +302,8 @@ def _cache(options: argparse.Namespace) -> None:
         if options.action == "show":
             print(f"{root / part}: {amount(usage(root / part))} ({what})")
         else:
-            print(f"{root / part}: {amount(clear(root / part))} removed ({what})")
+            removed = warmup.clear(root / part) if part == warmup.FOLDER else clear(root / part)
+            print(f"{root / part}: {amount(removed)} removed ({what})")
 
 
 def _sync(options: argparse.Namespace) -> None:

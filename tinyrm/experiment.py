@@ -18,13 +18,13 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from tinyrm import provenance, reuse
+from tinyrm import provenance, reuse, warmup
 from tinyrm.config import EvaluationConfig, TinyRMConfig, check, config_hash
 from tinyrm.data import PairData
 from tinyrm.errors import (
@@ -104,7 +104,8 @@ def prepare(config: TinyRMConfig) -> Prepared:
     pairs = _attempt(lambda: reuse.pairs(config.data, evaluation), found)
     facts = base.backbone.facts(config.prompt, config.objective.kind) if base else None
     try:
-        check(config, facts, [str(problem) for problem in found])
+        beside = warmup.problems(config, base.backbone) if base else []
+        check(config, facts, [*map(str, found), *beside])
     except ConfigError as error:
         if len(found) == len(error.problems) == 1:
             raise found[0] from None
@@ -158,9 +159,13 @@ def _run(
     callbacks: Sequence[Callback],
     siblings: bool,
 ) -> ExperimentResult:
-    config, backbone = prepared.config, prepared.backbone
+    config = prepared.config
     frozen = FrozenStore(config.speed, config.data.cache_dir, siblings, config.trainer.progress)
     write_json(folder / RUN, record)
+    if config.warmup.kind != "none":
+        with clock.phase("warmup"):
+            prepared = _warmed(prepared, record)
+    backbone = prepared.backbone
     with clock.phase("tokenize"):
         layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
         train, dev, test = prepared.pairs.encode(layout, backbone, config.data.cache_dir)
@@ -195,6 +200,14 @@ def _run(
     write_json(folder / RUN, record)
     best = fitted.history.best
     return ExperimentResult(folder, result, best["accuracy"] if best else math.nan, record)
+
+
+def _warmed(prepared: Prepared, record: dict[str, Any]) -> Prepared:
+    """The same with the warmed backbone."""
+    warmed = warmup.warm_up(prepared.config, prepared.pairs, prepared.backbone)
+    assert warmed is not None
+    record["warmup"] = warmed.record
+    return replace(prepared, base=reuse.base(warmed.model))
 
 
 def _train(
@@ -272,6 +285,7 @@ def _save(
         description,
         model_card(config, result, record),
         parts="merged" if config.trainer.save_model == "auto" else config.trainer.save_model,
+        with_base=config.warmup.kind != "none",  # what the cache holds may be removed from it
         merged=merged.base_model,
     )
 

@@ -1,13 +1,14 @@
-"""Writing files so that a final name never holds half a file."""
+"""Writing files so that a final name never holds half a file, and one process at a time does."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,29 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as strict, indented JSON to `path` (NaN is refused: it is not JSON), whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def lock_file(path: str | os.PathLike[str]) -> Iterator[Callable[[], bool]]:
+    """A function that tries to get the lock of a file (made if missing), and says whether we have it.
+
+    It is let go of at the end of the block, or with the process.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    held = False
+
+    def got() -> bool:
+        nonlocal held
+        with contextlib.suppress(BlockingIOError):
+            if not held:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+        return held
+
+    try:
+        yield got
+    finally:
+        os.close(handle)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import os
 import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,26 @@ def code_revision(root: Path | None = None) -> dict[str, Any]:
     commit = git("rev-parse", "HEAD") if (folder / ".git").exists() else None
     status = git("status", "--porcelain") if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def code_hashes(package: Path, parts: Sequence[str]) -> dict[str, str]:
+    """A hash of the code of each module, by its full name; comments and docstrings do not count.
+
+    Args:
+        package: folder of the package.
+        parts: which files and folders of it.
+    """
+    files = [f for p in parts for f in ([package / p] if p.endswith(".py") else sorted((package / p).rglob("*.py")))]
+    return {".".join(f.relative_to(package.parent).with_suffix("").parts): _code_hash(f) for f in sorted(files)}
+
+
+def _code_hash(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+            del node.body[0]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
 def versions() -> dict[str, str]:

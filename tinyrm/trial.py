@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,8 +15,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from tinyrm import reuse
-from tinyrm.config import TinyRMConfig, config_meaning, explain, to_config
+from tinyrm import provenance, reuse
+from tinyrm.config import TinyRMConfig, claim_of, claim_problems, config_meaning, explain, to_config
 from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import ExperimentResult, check_only
@@ -32,17 +30,15 @@ log = logging.getLogger(__name__)
 # Metrics that each evaluation of dev gives: their name there, and the sign of a pair's log-likelihood to go with it.
 _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
-_DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
-# Of the evaluation, what compares results that are there: a better report is no reason to train anew.
+_DECIDING = (
+    *("config", "data", "prompting", "model", "training", "evaluation"),
+    *("experiment.py", "pretraining.py", "reuse.py", "warmup.py"),
+)
+# Of these, what compares results that are there: a better report is no reason to train anew.
 _COMPARING = {
-    "arms.py",
-    "contrasts.py",
-    "crossed.py",
-    "effects.py",
-    "paired.py",
-    "power.py",
-    "references.py",
-    "verdicts.py",
+    *("tinyrm.config.claim", "tinyrm.model.costs"),
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "contrasts", "crossed", "effects", "paired", "power", "references")),
+    *("tinyrm.evaluation.probes", "tinyrm.evaluation.verdicts"),
 }
 
 
@@ -67,6 +63,23 @@ class TinyRMApp(App):
         check_only(typed)
         say_where(typed.tracking)  # workers say it where nobody looks
 
+    def begin(self, config: DictConfig, points: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """Check the study's claim against its arms, and say how small an effect it can see."""
+        claim = claim_of(config)
+        if not claim.contrasts:
+            return ()
+        if not points:
+            raise ConfigError("a claim is decided by arms that are known beforehand: sweep.sampler=grid.")
+        from tinyrm.report.claims import expected_lines, sections_of, table_for
+
+        typed = self._typed(config)
+        pairs = reuse.pairs(typed.data, typed.evaluation)
+        units = sections_of(table_for(typed.evaluation.benchmark, pairs.reported))
+        problems = claim_problems(claim, points, units)
+        if problems:
+            raise ConfigError([*problems, "claim.contrasts=[] runs these trials without judging a claim."])
+        return expected_lines(claim, points, units)
+
     def explain(self, error: Exception) -> Exception:
         """Hydra's complaint with the near choices."""
         return explain(error)
@@ -87,11 +100,14 @@ class TinyRMApp(App):
 
     def finished(self, study: Study) -> None:
         """Write the report beside the table of trials: once a sweep, in this process."""
+        from tinyrm.report.claims import judged
         from tinyrm.report.reading import report_of  # their libraries take a second to import
         from tinyrm.report.writing import default_place, write_report
 
         report = report_of([study])
         log.info("Report: %s", write_report(report, "html", default_place(report, "html")))
+        if claim := judged(study):
+            log.info("\n".join(claim.lines()))
 
 
 class ReportProgress(Callback):
@@ -183,16 +199,13 @@ def _settle_once() -> None:
 
 @cache
 def _code() -> dict[str, str]:
-    root = Path(__file__).parent
-    files = [f for part in _DECIDING for f in ([root / part] if part.endswith(".py") else (root / part).rglob("*.py"))]
-    files = [f for f in files if f.parent.name != "evaluation" or f.name not in _COMPARING]
-    return {".".join(f.relative_to(root.parent).with_suffix("").parts): _code_hash(f) for f in sorted(files)}
+    found = provenance.code_hashes(Path(__file__).parent, _DECIDING)
+    return {module: code for module, code in found.items() if module not in _COMPARING}
 
 
-def _code_hash(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
-            del node.body[0]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+# Of these, what compares results that are there: a better report is no reason to train anew.
+_COMPARING = {
+    *("tinyrm.config.claim", "tinyrm.model.costs"),
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "contrasts", "crossed", "effects", "paired", "power", "references")),
+    *("tinyrm.evaluation.probes", "tinyrm.evaluation.verdicts"),
+}

@@ -61,7 +61,7 @@ def other(key: str, value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def config() -> TinyRMConfig:
-    return compose()
+    return compose(["warmup=sft"])  # with warmup=none its settings decide nothing
 
 
 @pytest.mark.parametrize("key", LEAVES)
@@ -83,6 +83,12 @@ def test_hash_is_twelve_digits_and_the_same_again() -> None:
     assert config_hash(compose(["optimizer.lr=2e-3"])) != first
     assert config_hash(compose(["tracking=none", "trainer.progress=off", "trainer.threads=3"])) == first
     assert config_hash(compose(["speed=plain"])) == first
+
+
+def test_the_settings_of_a_warm_up_that_is_not_made_do_not_count() -> None:
+    none = config_hash(compose())
+    assert config_hash(compose(["warmup=none", "warmup.tokens=5", "warmup.seed=3"])) == none
+    assert len({none, config_hash(compose(["warmup=mlm"])), config_hash(compose(["warmup=mlm", "warmup.seed=1"]))}) == 3
 
 
 def test_only_known_keys_are_left_out() -> None:

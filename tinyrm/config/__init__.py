@@ -1,6 +1,8 @@
 """Configs: the typed schema, how it is composed, and the rules that join its fields."""
 
+from tinyrm.config.claim import ClaimConfig, ContrastConfig, Pairing, arm_name, claim_problems, pairings
 from tinyrm.config.compose import (
+    claim_of,
     compose,
     compose_pretraining,
     config_dir,
@@ -15,7 +17,6 @@ from tinyrm.config.pretraining import (
     AnswersConfig,
     CorpusConfig,
     MaskingConfig,
-    PassagesConfig,
     PretrainingConfig,
     TokenizerConfig,
     check_pretraining,
@@ -29,6 +30,7 @@ from tinyrm.config.schema import (
     ModelConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    PassagesConfig,
     PromptConfig,
     ShareConfig,
     SourceConfig,
@@ -38,11 +40,14 @@ from tinyrm.config.schema import (
     TrackingConfig,
     TrainerConfig,
     VerbalizerConfig,
+    WarmupConfig,
 )
 
 __all__ = [
     "AdapterConfig",
     "AnswersConfig",
+    "ClaimConfig",
+    "ContrastConfig",
     "CorpusConfig",
     "DataConfig",
     "EvaluationConfig",
@@ -52,6 +57,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "Pairing",
     "PassagesConfig",
     "PretrainingConfig",
     "PromptConfig",
@@ -64,14 +70,19 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "VerbalizerConfig",
+    "WarmupConfig",
+    "arm_name",
     "check",
     "check_pretraining",
+    "claim_of",
+    "claim_problems",
     "compose",
     "compose_pretraining",
     "config_dir",
     "config_hash",
     "config_meaning",
     "explain",
+    "pairings",
     "prompt_choice",
     "register",
     "room_problems",

@@ -19,6 +19,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tinyrm.config.claim import ClaimConfig
 from tinyrm.config.pretraining import PretrainingConfig
 from tinyrm.config.schema import PromptConfig, TinyRMConfig
 from tinyrm.errors import ConfigError, did_you_mean
@@ -39,16 +40,20 @@ _PRESENTATION = (
 )
 
 C = TypeVar("C")
-_OTHER_ROOTS = ("hydra", "sweep")  # what `run.py` composes beside the experiment
+_OTHER_ROOTS = ("hydra", "sweep", "claim")  # what `run.py` composes beside the experiment
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as `tinyrm_schema` and `tinyrm_pretraining_schema`. Safe to call again."""
+    """Make the schemas known to Hydra as `tinyrm_schema`, `tinyrm_pretraining_schema` and `tinyrm_claim`.
+
+    Safe to call again.
+    """
     experiment, pretraining = OmegaConf.structured(TinyRMConfig), OmegaConf.structured(PretrainingConfig)
     for free in (experiment.data.columns, experiment.model.shape, pretraining.model.shape):  # the user's own keys
         OmegaConf.set_struct(free, False)
     ConfigStore.instance().store(name="tinyrm_schema", node=experiment)
     ConfigStore.instance().store(name="tinyrm_pretraining_schema", node=pretraining)
+    ConfigStore.instance().store(name="tinyrm_claim", node=OmegaConf.structured(ClaimConfig))
 
 
 def config_dir() -> Path:
@@ -118,6 +123,27 @@ def to_config(composed: DictConfig, kind: type[C] = TinyRMConfig) -> C:  # type:
     return cast(C, config)
 
 
+def claim_of(composed: DictConfig) -> ClaimConfig:
+    """The claim of a study, out of its composed config (or the `multirun.yaml` it leaves); empty where it makes none.
+
+    Raises:
+        ConfigError: a value is missing, or a key unknown.
+    """
+    given = OmegaConf.select(composed, "claim")
+    if given is None:
+        return ClaimConfig()
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(ClaimConfig), OmegaConf.create(OmegaConf.to_container(given)))
+        plain = cast(dict[str, Any], OmegaConf.to_container(typed, resolve=True))
+    except OmegaConfBaseException as error:
+        raise explain(error, ClaimConfig) from error
+    problems: list[str] = []
+    claim = _build(ClaimConfig, plain, ("claim",), problems)
+    if problems:
+        raise ConfigError(sorted(problems))
+    return cast(ClaimConfig, claim)
+
+
 def _build(kind: type, plain: dict[str, Any], path: tuple[str, ...], problems: list[str]) -> Any:
     """A dataclass out of plain values, whose types OmegaConf has checked; what it lets through goes to `problems`.
 
@@ -181,6 +207,8 @@ def _meaning(config: TinyRMConfig | PretrainingConfig) -> dict[str, Any]:
         for parent in parents:
             node = node.get(parent, {})
         node.pop(leaf, None)
+    if plain.get("warmup", {}).get("kind") == "none":  # nor do the settings of what is not done
+        del plain["warmup"]
     return plain
 
 
@@ -218,6 +246,8 @@ def _explain_missing_choice(error: MissingConfigException) -> str:
 def _with_other_roots(root: str, kind: type) -> DictConfig:
     """The schema; where a key begins with another root that has one, with that beside it."""
     schema: DictConfig = OmegaConf.structured(kind)
+    if root == "claim":
+        return OmegaConf.create({root: OmegaConf.structured(ClaimConfig)})
     stored = ConfigStore.instance().repo.get(root, {})
     if root in _OTHER_ROOTS and isinstance(stored, dict) and "schema.yaml" in stored:
         OmegaConf.set_struct(schema, False)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from tinyrm.config.rules import LOGGERS, MODEL_SOURCES, OPTIMIZERS, PRECISIONS, SCHEDULES
-from tinyrm.config.schema import LoopConfig, ModelConfig, OptimizerConfig, TrackingConfig
+from tinyrm.config.rules import LOGGERS, MODEL_SOURCES, OPTIMIZERS, PRECISIONS, SCHEDULES, passages_problems
+from tinyrm.config.schema import LoopConfig, ModelConfig, OptimizerConfig, PassagesConfig, TrackingConfig
 from tinyrm.errors import ConfigError, did_you_mean
 
 
@@ -38,20 +38,6 @@ class MaskingConfig:
     tokens: int = 0  # that the model is shown; 0 leaves this stage out
     length: int = 256  # of a packed row, in tokens
     rate: float = 0.3  # share of the tokens to predict: 80% masked, 10% replaced, 10% left
-
-
-SPOILERS = ("elsewhere", "altered", "later", "disordered", "repeated")
-
-
-@dataclass
-class PassagesConfig:
-    """Comparisons made out of the text: its true continuation beside something worse."""
-
-    prompt_words: list[int] = field(default_factory=lambda: [4, 110])  # fewest and most; short ones are more frequent
-    option_words: list[int] = field(default_factory=lambda: [3, 55])  # the same of what may follow
-    # What is worse: a passage from elsewhere in the corpus, the continuation altered, one from later on in the text,
-    # words out of order, its beginning repeated. The first, fourth and fifth are learnt first.
-    spoilers: list[str] = field(default_factory=lambda: list(SPOILERS))
 
 
 @dataclass
@@ -116,11 +102,7 @@ def _choices(c: PretrainingConfig) -> Iterator[str]:
         yield "mlm.tokens and sft.tokens are both 0: nothing would be trained."
     if c.sft.tokens and not c.sft.prompts:
         yield "sft.prompts is empty: give names of conf/prompt, for example sft.prompts=[terse]."
-    if not c.sft.passages.spoilers:
-        yield f"sft.passages.spoilers is empty: give some of {', '.join(SPOILERS)}."
-    for kind in c.sft.passages.spoilers:
-        if kind not in SPOILERS:
-            yield f"sft.passages.spoilers: {kind} is not known.{did_you_mean(kind, SPOILERS)}"
+    yield from passages_problems(c.sft.passages, "sft.passages")
 
 
 def _numbers(c: PretrainingConfig) -> Iterator[str]:
@@ -146,9 +128,5 @@ def _numbers(c: PretrainingConfig) -> Iterator[str]:
         if not low <= value <= high:  # NaN fails every comparison
             bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
             yield f"{key}={value} must be {bound}{' (trainer.batch_tokens)' if high == most else ''}."
-    for name in ("prompt_words", "option_words"):
-        words = getattr(c.sft.passages, name)
-        if len(words) != 2 or not 1 <= words[0] <= words[1]:
-            yield f"sft.passages.{name}={list(words)} must be two numbers, fewest and most, for example [4, 110]."
     if not 0 < c.optimizer.lr < math.inf:
         yield f"optimizer.lr={c.optimizer.lr} must be greater than 0."

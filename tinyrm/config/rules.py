@@ -11,12 +11,13 @@ import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tinyrm.config.schema import AdapterConfig, PromptConfig, TinyRMConfig
+from tinyrm.config.schema import SPOILERS, AdapterConfig, PassagesConfig, PromptConfig, TinyRMConfig, WarmupConfig
 from tinyrm.errors import ConfigError, did_you_mean
 
 READERS = ("synthetic", "jsonl", "parquet", "csv", "folder", "hub")
 MODEL_SOURCES = ("hub", "packaged", "random", "local")
 ADAPTERS = ("dora", "lora", "full", "none")
+WARMUPS = ("none", "mlm", "sft")
 OBJECTIVES = ("cloze", "bradley_terry")
 ORDERS = ("random", "both")
 SCHEDULES = ("linear", "cosine", "constant")
@@ -72,6 +73,7 @@ def check(config: TinyRMConfig, facts: Facts | None = None, others: Sequence[str
         ConfigError: with every problem found.
     """
     problems = [*_choices(config), *_numbers(config), *template_problems(config.prompt), *_sources(config)]
+    problems += _warmup(config.warmup)
     if facts is not None:
         problems += [*_freezing(config, facts), *room_problems(config.prompt, facts)]
         problems += verbalizer_problems(config.prompt, facts) if config.objective.kind == "cloze" else []
@@ -85,6 +87,8 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
     for key, value, known in (
         ("data.reader", c.data.reader, (*READERS, "mixture")),
         ("model.source", c.model.source, MODEL_SOURCES),
+        ("warmup.kind", c.warmup.kind, WARMUPS),
+        ("warmup.optimizer", c.warmup.optimizer, OPTIMIZERS),
         ("adapter.kind", c.adapter.kind, ADAPTERS),
         ("objective.kind", c.objective.kind, OBJECTIVES),
         ("objective.orders", c.objective.orders, ORDERS),
@@ -137,14 +141,21 @@ def _numbers(c: TinyRMConfig) -> Iterator[str]:
         ("trainer.batch_tokens", c.trainer.batch_tokens, c.prompt.max_tokens, None),
         ("evaluation.batch_tokens", c.evaluation.batch_tokens, c.prompt.max_tokens, None),
         ("tracking.patience_s", c.tracking.patience_s, 1, None),
+        ("warmup.tokens", c.warmup.tokens, 1, None),
+        ("warmup.length", c.warmup.length, 32, None),
+        ("warmup.rate", c.warmup.rate, 0.01, 0.9),
+        ("warmup.plain_share", c.warmup.plain_share, 0, 1),
+        ("warmup.question_share", c.warmup.question_share, 0, 1),
+        ("warmup.dev_fraction", c.warmup.dev_fraction, 0.0001, 0.5),
+        ("warmup.seed", c.warmup.seed, 0, 2**31 - 1),
     ):
         if not low <= value <= (math.inf if high is None else high) or value == math.inf:  # NaN fails every comparison
             bound = f"at least {low}" if high is None else f"from {low} to {high}"
             hint = " (prompt.max_tokens: one sequence must fit a batch)" if key.endswith("batch_tokens") else ""
             yield f"{key}={value} must be {bound}{hint}."
-    for key, rate in (("lr", c.optimizer.lr), ("eps", c.optimizer.eps)):
+    for key, rate in (("optimizer.lr", c.optimizer.lr), ("optimizer.eps", c.optimizer.eps), ("warmup.lr", c.warmup.lr)):
         if not 0 < rate < math.inf:
-            yield f"optimizer.{key}={rate} must be greater than 0."
+            yield f"{key}={rate} must be greater than 0."
     if max(c.data.dev_fraction, c.data.test_fraction) <= 0.9 < c.data.dev_fraction + c.data.test_fraction:
         yield "data.dev_fraction + data.test_fraction leave less than a tenth of the prompts to train on: lower one."
     if not 0 < c.speed.prefix_gb < math.inf:
@@ -155,6 +166,27 @@ def _numbers(c: TinyRMConfig) -> Iterator[str]:
         limit = getattr(c.data, name)
         if limit is not None and limit < 1:
             yield f"data.{name}={limit} must be at least 1 (null takes all)."
+
+
+def passages_problems(passages: PassagesConfig, key: str) -> Iterator[str]:
+    """What is wrong with comparisons made out of text, which the user gives under `key`."""
+    for name in ("prompt_words", "option_words"):
+        words = getattr(passages, name)
+        if len(words) != 2 or not 1 <= words[0] <= words[1]:
+            yield f"{key}.{name}={list(words)} must be two numbers, fewest and most, for example [4, 110]."
+    if not passages.spoilers:
+        yield f"{key}.spoilers is empty: give some of {', '.join(SPOILERS)}."
+    for kind in passages.spoilers:
+        if kind not in SPOILERS:
+            yield f"{key}.spoilers: {kind} is not known.{did_you_mean(kind, SPOILERS)}"
+
+
+def _warmup(warmup: WarmupConfig) -> Iterator[str]:
+    yield from passages_problems(warmup.passages, "warmup.passages")
+    if warmup.batch_tokens < warmup.length:
+        yield f"warmup.batch_tokens={warmup.batch_tokens} must be at least warmup.length={warmup.length}."
+    if warmup.questions and warmup.kind == "mlm":
+        yield "warmup.questions is asked only with warmup=sft: masked text alone (warmup=mlm) has none."
 
 
 def template_problems(prompt: PromptConfig) -> list[str]:

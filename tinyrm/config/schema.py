@@ -96,6 +96,49 @@ class ModelConfig:
     tokenizer: str = "minilm"  # for source=random: the packaged model whose tokenizer it gets: minilm | nano
 
 
+SPOILERS = ("elsewhere", "altered", "later", "disordered", "repeated")
+
+
+@dataclass
+class PassagesConfig:
+    """Comparisons made out of text: its true continuation, or a prompt's own response, beside something worse."""
+
+    prompt_words: list[int] = field(default_factory=lambda: [4, 110])  # fewest and most; short ones are more frequent
+    option_words: list[int] = field(default_factory=lambda: [3, 55])  # the same of what may follow
+    # What is worse: a passage from elsewhere in the corpus, the continuation altered, one from later on in the text,
+    # words out of order, its beginning repeated. The first, fourth and fifth are learnt first.
+    spoilers: list[str] = field(default_factory=lambda: list(SPOILERS))
+
+
+@dataclass
+class WarmupConfig:
+    """Training of the backbone before preference training, on text that says nothing of preferences.
+
+    What comes out is kept under `data.cache_dir`, for every run that asks for the same.
+    """
+
+    kind: str = "none"  # none | mlm: masked tokens of the text | sft: answer tokens in the cloze form, mixed with mlm
+    # A file or folder of text, as `corpus.path` of `tinyrm pretrain`; documents that hold a prompt of dev or test are
+    # left out. null: the prompts and chosen responses of the training pairs, as conversations.
+    path: str | None = None
+    questions: str | None = None  # for sft: a .jsonl file with {"question", "choices", "answer": index, "split"}
+    tokens: int = 1_000_000  # that the model is shown
+    length: int = 256  # of a packed row, and most of a cloze, in tokens
+    rate: float = 0.3  # share of the tokens of masked text to predict
+    optimizer: str = "adamw"  # adamw | muon
+    lr: float = 3e-4  # its peak; rises over the first tenth, then falls to 0
+    batch_tokens: int = 4096  # of one step
+    plain_share: float = 0.25  # for sft: of the batches that are masked text; at 0 its loss is soon lost
+    question_share: float = 0.3  # for sft with questions: of the cloze batches that ask them
+    # For sft: what is compared. Short texts and few kinds teach to compare; long ones and all kinds from the start do
+    # not (see the card of nano).
+    passages: PassagesConfig = field(
+        default_factory=lambda: PassagesConfig([4, 40], [3, 20], ["elsewhere", "disordered", "repeated"])
+    )
+    dev_fraction: float = 0.05  # of the documents, or of the prompts, held out to measure it on
+    seed: int = 0  # apart from `seed`, so that replicates share one warm-up
+
+
 @dataclass
 class AdapterConfig:
     """What is trained on the layers that are not frozen."""
@@ -215,6 +258,7 @@ class TinyRMConfig:
     data: DataConfig = field(default_factory=DataConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -1,8 +1,9 @@
-"""Pairs for answer-token training without labels: questions, and passages of a text beside worse ones.
+"""Pairs for answer-token training: questions, passages of a text and responses to prompts, beside worse ones.
 
 A question with its right choice and a wrong one is a pair as it stands. A text gives pairs too: its true continuation
-is better than a passage from elsewhere, one from later on, or a spoilt copy of itself. Both have the form in which a
-reward model is asked, so what pretraining learns about options and their marks need not be learnt from preferences.
+is better than a passage from elsewhere, one from later on, or a spoilt copy of itself; so is a prompt's own response.
+All have the form in which a reward model is asked: what is learnt here about options and their marks need not be learnt
+from preferences.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from tinyrm.config import PassagesConfig
 from tinyrm.data.corpus import Document, Question
 from tinyrm.types import PreferencePair
+
+T = TypeVar("T")
 
 SECTION = "pretraining"
 _SENTENCE = re.compile(r"(?<=[.!?:;])\s+|\n+")
@@ -63,11 +67,43 @@ def passage_pairs(
     return pairs
 
 
-def _again_and_again(texts: list[list[str]], draw: random.Random, most: int) -> Iterator[list[str]]:
+def instruction_pairs(
+    known: Sequence[PreferencePair], count: int, seed: int, passages: PassagesConfig
+) -> list[PreferencePair]:
+    """`count` pairs of how a prompt's response begins and something worse, of each kind of `passages.spoilers` in turn.
+
+    As :func:`passage_pairs`, but for `elsewhere`, which is how the response to another prompt begins. Of the pairs
+    given, the prompt and the chosen response are read, never the rejected one. A long prompt keeps its end.
+
+    Args:
+        known: prompts with a response, at least two different ones of both, or nothing comes out.
+        count, seed, passages: as there.
+    """
+    draw = random.Random(f"instructions {seed}")
+    answered = [(pair, units) for pair in known if (units := _units(pair.chosen))]
+    texts = [units for _, units in answered]
+    if len({pair.chosen for pair, _ in answered}) < 2 or len({pair.prompt for pair, _ in answered}) < 2:
+        return []
+    pairs: list[PreferencePair] = []
+    kinds, spoilers = passages.spoilers, SPOILERS | {"elsewhere": _another_response}
+    for number, (pair, units) in enumerate(_again_and_again(answered, draw, count * 4)):
+        if len(pairs) == count:
+            break
+        wanted, kind = _words(draw, *passages.option_words), kinds[number % len(kinds)]
+        chosen, after = _option(units, 0, wanted)
+        rejected = spoilers[kind](_Passage(units, after, chosen, wanted, texts), draw)
+        if rejected and rejected.split() != chosen.split():
+            prompt = " ".join(pair.prompt_text.split()[-2 * passages.prompt_words[1] :])
+            name = f"instruction:{len(pairs)}"
+            pairs.append(PreferencePair(name, prompt, chosen, rejected, SECTION, kind, pair.source))
+    return pairs
+
+
+def _again_and_again(items: list[T], draw: random.Random, most: int) -> Iterator[T]:
     given = 0
     while given < most:
-        for index in draw.sample(range(len(texts)), len(texts)):
-            yield texts[index]
+        for index in draw.sample(range(len(items)), len(items)):
+            yield items[index]
             given += 1
 
 
@@ -103,6 +139,12 @@ class _Passage:
 def _elsewhere(passage: _Passage, draw: random.Random) -> str:
     other = draw.choice(passage.texts)
     return "" if other is passage.units else _option(other, draw.randrange(len(other)), passage.words)[0]
+
+
+def _another_response(passage: _Passage, draw: random.Random) -> str:
+    """From its beginning: where it starts must not give it away."""
+    other = draw.choice(passage.texts)
+    return "" if other is passage.units else _option(other, 0, passage.words)[0]
 
 
 def _later(passage: _Passage, draw: random.Random) -> str:

@@ -39,8 +39,8 @@ class Question:
 class Parts:
     """What is learnt from, and what is held out. Each half in the order of the files."""
 
-    train: tuple[Any, ...]
-    dev: tuple[Any, ...]
+    train: tuple[Any, ...] = ()
+    dev: tuple[Any, ...] = ()
 
 
 def read_corpus(path: str, dev_fraction: float, most: int | None = None) -> Parts:
@@ -57,15 +57,7 @@ def read_corpus(path: str, dev_fraction: float, most: int | None = None) -> Part
     Raises:
         DataError: nothing there, nothing readable, or a line without text.
     """
-    documents: list[Document] = []
-    for file in _files(path):
-        for document in _documents(file):
-            if document.text.strip():
-                documents.append(document)
-            if most is not None and len(documents) >= most:
-                break
-    if not documents:
-        raise DataError(f"corpus.path={path}: no text in it.")
+    documents = read_documents(path, most)
     parts = _split(documents, [_share(d.text) < dev_fraction for d in documents])
     if not parts.train or not parts.dev:
         lacking = "to learn from" if not parts.train else "held out"
@@ -76,22 +68,48 @@ def read_corpus(path: str, dev_fraction: float, most: int | None = None) -> Part
     return parts
 
 
-def read_questions(path: str) -> Parts:
+def read_documents(path: str, most: int | None = None, *, key: str = "corpus.path") -> list[Document]:
+    """All of them, as :func:`read_corpus` has them.
+
+    Args:
+        path, most: as there.
+        key: what the user gives the path as.
+
+    Raises:
+        DataError: nothing there, nothing readable, or a line without text.
+    """
+    documents: list[Document] = []
+    for file in text_files(path, key=key):
+        for document in _documents(file):
+            if document.text.strip():
+                documents.append(document)
+            if most is not None and len(documents) >= most:
+                break
+    if not documents:
+        raise DataError(f"{key}={path}: no text in it.")
+    return documents
+
+
+def read_questions(path: str, *, key: str = "corpus.questions") -> Parts:
     """Questions of a JSON Lines file; those whose `split` is 'dev' are held out.
+
+    Args:
+        path: of the file.
+        key: what the user gives it as.
 
     Raises:
         DataError: the file or a field of a line is missing, or `answer` is not the index of a choice.
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise DataError(f"corpus.questions={path}: there is no such file.{_near(file)}")
+        raise DataError(f"{key}={path}: there is no such file.{_near(file)}")
     questions, held = [], []
     table = open_jsonl(file, file.name)
     for row in table.rows(None):
         questions.append(_question(row.values, table.place(row.number)))
         held.append(row.values.get("split") == "dev")
     if not questions:
-        raise DataError(f"corpus.questions={path}: no questions in it.")
+        raise DataError(f"{key}={path}: no questions in it.")
     return _split(questions, held)
 
 
@@ -118,7 +136,12 @@ def _share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:4], "big") / 2**32
 
 
-def _files(path: str) -> list[Path]:
+def text_files(path: str, *, key: str = "corpus.path") -> list[Path]:
+    """The files of a corpus, which :func:`read_documents` reads, in order.
+
+    Raises:
+        DataError: there are none.
+    """
     place = Path(path).expanduser()
     if place.is_file():
         found = [place]
@@ -126,9 +149,9 @@ def _files(path: str) -> list[Path]:
         below = (f for f in sorted(place.rglob("*")) if f.is_file() and f.name.lower().endswith(_ENDINGS))
         found = [f for f in below if not any(part.startswith(".") for part in f.relative_to(place).parts)]
     else:
-        raise DataError(f"corpus.path={path}: there is no such file or folder.{_near(place)}")
+        raise DataError(f"{key}={path}: there is no such file or folder.{_near(place)}")
     if not found or not found[0].name.lower().endswith(_ENDINGS):
-        raise DataError(f"corpus.path={path}: no text files ({', '.join((*PLAIN, *LINES))}, each also as .gz) there.")
+        raise DataError(f"{key}={path}: no text files ({', '.join((*PLAIN, *LINES))}, each also as .gz) there.")
     return _without_questions(found) if place.is_dir() else found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
@@ -121,16 +121,32 @@ def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreT
     Raises:
         ModelError: the hub cannot give the weights.
     """
+    model, missing = _read(backbone, objective, seed)
+    known: set[str] = set()
+    if objective == "cloze":
+        known = {key for key in missing if _in_head(key, backbone.family)}
+        if known:
+            _identity_head(model, backbone)
+    # `transformers` draws new matrices and starts biases at 0.
+    drawn = backbone.location is None or any(not key.endswith("bias") for key in missing if key not in known)
+    return model.eval(), drawn
+
+
+def known_head(backbone: Backbone) -> dict[str, Tensor]:
+    """The parameters of the classification head that the checkpoint holds, by full name: some of it, or none."""
+    model, missing = _read(backbone, "bradley_terry", seed=0)
+    heads = tuple(f"{name}." for name in backbone.family.head_names(model, "bradley_terry"))
+    return {k: v for k, v in model.state_dict().items() if k.startswith(heads) and k not in missing}
+
+
+def _read(backbone: Backbone, objective: str, seed: int) -> tuple[PreTrainedModel, set[str]]:
+    """The model, and the parameters that its checkpoint lacks; none are named where there is no checkpoint."""
     auto = AutoModelForMaskedLM if objective == "cloze" else AutoModelForSequenceClassification
-    if objective != "cloze":
-        backbone.config.num_labels = 1
-    elif backbone.config.model_type == "deberta-v2":
-        backbone.config.legacy = False  # the class with the head that DeBERTa-v3 checkpoints really have
+    _for_objective(backbone, objective)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if backbone.location is None:
-            fresh: PreTrainedModel = auto.from_config(backbone.config).float().eval()
-            return fresh, True
+            return new_model(backbone, objective), set()
         with hub_errors(backbone.name, backbone.location), quiet_transformers():
             model, report = auto.from_pretrained(
                 backbone.location,
@@ -140,14 +156,22 @@ def read_weights(backbone: Backbone, objective: str, *, seed: int) -> tuple[PreT
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    known: set[str] = set()
-    if objective == "cloze":
-        known = {key for key in report["missing_keys"] if _in_head(key, backbone.family)}
-        if known:
-            _identity_head(model, backbone)
-    # `transformers` draws new matrices and starts biases at 0.
-    drawn = any(not key.endswith("bias") for key in report["missing_keys"] if key not in known)
-    return model.eval(), drawn
+    return model, set(report["missing_keys"])
+
+
+def new_model(backbone: Backbone, objective: str) -> PreTrainedModel:
+    """A model of this shape with the head of `objective`, its weights drawn anew, float32, in eval mode."""
+    _for_objective(backbone, objective)
+    auto = AutoModelForMaskedLM if objective == "cloze" else AutoModelForSequenceClassification
+    fresh: PreTrainedModel = auto.from_config(backbone.config).float().eval()
+    return fresh
+
+
+def _for_objective(backbone: Backbone, objective: str) -> None:
+    if objective != "cloze":
+        backbone.config.num_labels = 1
+    elif backbone.config.model_type == "deberta-v2":
+        backbone.config.legacy = False  # the class with the head that DeBERTa-v3 checkpoints really have
 
 
 def _random(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None) -> Backbone:
@@ -161,7 +185,7 @@ def _random(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None) -> B
         **{f"{name}_token_id": tokenizer.cls_token_id for name in ("cls", "bos")},
         **{f"{name}_token_id": tokenizer.sep_token_id for name in ("sep", "eos")},
     }
-    built = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **(specials | fields))
+    built = AutoConfig.for_model(model_type, **({"vocab_size": len(tokenizer)} | specials | fields))
     return Backbone(config.id, _with_dropout(built, family, config), tokenizer, family, None, None)
 
 

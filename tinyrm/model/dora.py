@@ -54,7 +54,8 @@ class FastDora(DoraLinearVariant):  # type: ignore[misc]
         """(out,) magnitude over norm, in float32 or better; the gradient goes to the magnitude alone."""
         weight: Tensor = module.get_base_layer().weight
         factor, dtype = module.scaling[name], torch.promote_types(weight.dtype, torch.float32)
-        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+        device = "cpu" if weight.is_meta else weight.device.type  # a net without numbers has no autocast of its own
+        with torch.no_grad(), torch.autocast(device, enabled=False):
             down, up = module.lora_A[name].weight.to(dtype), module.lora_B[name].weight.to(dtype)
             cross = (torch.mm(weight, down.T.to(weight.dtype)).to(dtype) * up).sum(dim=1)
             low_rank = (torch.mm(up, torch.mm(down, down.T)) * up).sum(dim=1)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import shutil
@@ -29,12 +28,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from tinyrm.files import atomic_path
+from tinyrm.files import atomic_path, lock_file
 
 log = logging.getLogger(__name__)
 
 DIGEST_BYTES = 16
 DATA, INDEX = ".data", ".index"
+LOCK = "lock"
 _POLL_S = 0.1
 
 
@@ -140,7 +140,7 @@ class RowStore:
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _lock(self.folder) as got:
+        with lock_file(self.folder / LOCK) as got:
             while not got() and not stopped():
                 time.sleep(_POLL_S)
             if got():
@@ -237,7 +237,7 @@ def make_room(root: Path, size: int, limit: int) -> None:
     if size > limit:
         raise NoRoomError(f"{amount(size)} are more than the limit of {amount(limit)}")
     for folder in root.glob("*/"):
-        with contextlib.suppress(OSError), _lock(folder) as got:
+        with contextlib.suppress(OSError), lock_file(folder / LOCK) as got:
             if got():  # nobody writes there now
                 _remove_strays(folder)
     kept = sorted((_used(p), p) for p in root.glob(f"*/*{INDEX}"))
@@ -263,32 +263,12 @@ def clear(root: Path) -> int:
 
 def usage(root: Path) -> int:
     """Bytes that all stores below `root` take."""
-    return sum(_size(path) for path in root.glob("*/*"))
+    return sum(_size(Path(folder, name)) for folder, _, names in os.walk(root) for name in names)
 
 
 def amount(size: int) -> str:
     """For people."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[Callable[[], bool]]:
-    """A function that tries to get the folder's lock, and says whether we have it; it is let go of at the end."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    held = False
-
-    def got() -> bool:
-        nonlocal held
-        with contextlib.suppress(BlockingIOError):
-            if not held:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
-        return held
-
-    try:
-        yield got
-    finally:
-        os.close(handle)
 
 
 def _remove_strays(folder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tinyrm.config import AdapterConfig, ModelConfig, PromptConfig, VerbalizerConfig
 from tinyrm.errors import ModelError
 from tinyrm.files import storage_errors, write_json
 from tinyrm.model.adapters import Trainable
-from tinyrm.model.backbone import Backbone, find_backbone, hub_errors, load_weights, quiet_transformers
+from tinyrm.model.backbone import Backbone, find_backbone, hub_errors, known_head, load_weights, quiet_transformers
 from tinyrm.model.net import RewardNet, verbalizer_ids
 from tinyrm.prompting import Layout
 
@@ -70,6 +71,7 @@ def save_model(
     card: str,
     *,
     parts: str = "merged",
+    with_base: bool = False,
     merged: PreTrainedModel | None = None,
 ) -> None:
     """Write `folder/merged` (for `transformers`), `folder/adapter` (for `peft`, where there is one) and a model card.
@@ -81,6 +83,8 @@ def save_model(
         net: what was trained.
         backbone, description, card: what goes with it.
         parts: 'merged' writes both; 'adapter' leaves the merged model out where there is an adapter.
+        with_base: put the backbone beside the adapter, as `folder/base`: its own folder is not there for good. Its
+            weights are linked where they can be, and take no room then. Random ones always come along.
         merged: :func:`merged_model` of `net`, where it was made already.
 
     Raises:
@@ -94,7 +98,7 @@ def save_model(
             _accompany(target / "merged", backbone, description)
             (target / "merged" / "README.md").write_text(card, encoding="utf-8")  # this folder is what a hub gets
         if isinstance(net.model, PeftModel):
-            _save_adapter(target, net.model, net.base_model, backbone, description)
+            _save_adapter(target, net.model, net.base_model, backbone, description, with_base)
         (target / "README.md").write_text(card, encoding="utf-8")
 
     _write_folder(folder, write)
@@ -115,10 +119,24 @@ def save_backbone(folder: Path, model: PreTrainedModel, backbone: Backbone, card
     def write(target: Path) -> None:
         kept = copy.deepcopy(model).to({"32": torch.float32, "bf16": torch.bfloat16}[dtype])
         kept.save_pretrained(target)
+        if beside := _heads_beside(model, backbone):
+            weights = target / "model.safetensors"
+            save_file(load_file(weights) | {k: v.to(kept.dtype) for k, v in beside.items()}, weights, {"format": "pt"})
         backbone.tokenizer.save_pretrained(str(target))
         (target / "README.md").write_text(card, encoding="utf-8")
 
     _write_folder(folder, write)
+
+
+def _heads_beside(model: PreTrainedModel, backbone: Backbone) -> dict[str, torch.Tensor]:
+    """What the backbone's checkpoint holds of a classification head and a masked language model has no place for.
+
+    BERT's pooler: without it, rewards would start from a drawn one.
+    """
+    if backbone.location is None:
+        return {}
+    source = replace(backbone, config=copy.deepcopy(backbone.config))
+    return {k: v for k, v in known_head(source).items() if k not in model.state_dict()}
 
 
 def load_model(folder: str | os.PathLike[str]) -> SavedModel:
@@ -160,18 +178,34 @@ def reward_net(model: PreTrainedModel, backbone: Backbone, words: VerbalizerConf
 
 
 def _save_adapter(
-    target: Path, model: PeftModel, base: PreTrainedModel, backbone: Backbone, description: Description
+    target: Path,
+    model: PeftModel,
+    base: PreTrainedModel,
+    backbone: Backbone,
+    description: Description,
+    with_base: bool,
 ) -> None:
     config = model.peft_config["default"]
     if backbone.location is None:  # random weights exist nowhere else
-        with_base = copy.deepcopy(model).unload()
-        with_base.save_pretrained(target / "base")
+        plain = copy.deepcopy(model).unload()
+        plain.save_pretrained(target / "base")
         backbone.tokenizer.save_pretrained(str(target / "base"))
+        config.base_model_name_or_path = "../base"
+    elif with_base:
+        shutil.copytree(backbone.location, target / "base", copy_function=_link)
         config.base_model_name_or_path = "../base"
     else:
         config.base_model_name_or_path = description.model.path
     model.save_pretrained(str(target / "adapter"), safe_serialization=True, save_embedding_layers=False)
     _accompany(target / "adapter", backbone, description)
+
+
+def _link(source: str, target: str) -> None:
+    """A file that is only ever replaced whole, under another name; copied where it cannot be linked."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
 
 
 def _accompany(folder: Path, backbone: Backbone, description: Description) -> None:

@@ -46,7 +46,7 @@ Says which of two responses to a prompt is better. Trained with TinyRM (config `
 Benchmark: {result.benchmark.name}, scored by {scored}. Dev accuracy of the kept weights: {100 * dev:.1f}%.
 Trained parameters: {record["parameters"]["trained"]:,} of {record["parameters"]["all"]:,};
 freeze={config.freeze}; prompt={config.prompt.id}.
-
+{_warmup(config, record)}
 With TinyRM: `RewardModel.from_pretrained(FOLDER).compare(prompt, a, b)`. With `transformers` alone, in the folder of
 the merged model, the same numbers:
 
@@ -68,6 +68,18 @@ print(log_odds("What is the capital of France?", "Paris.", "Lyon."))
 Limits: it knows what its training pairs show and no more; see the columns of the two length rules for how much of its
 accuracy length alone would give. Not a safety filter.
 """
+
+
+def _warmup(config: TinyRMConfig, record: dict[str, Any]) -> str:
+    """A line on the warm-up, where there was one."""
+    if "warmup" not in record:
+        return ""
+    kind, told = config.warmup.kind, record["warmup"]
+    text = f"the text in {Path(config.warmup.path).name}" if config.warmup.path else "the training pairs"
+    return (
+        f"Before that the whole backbone was warmed up (warmup={kind}) on {told['tokens']:,} tokens of {text}; loss on "
+        f"held-out text {told['before']['loss']:.3f} before, {told['after']['loss']:.3f} after.\n"
+    )
 
 
 def pretraining_card(config: PretrainingConfig, record: dict[str, Any]) -> str:

@@ -38,8 +38,11 @@ def base_licence(model: ModelConfig) -> str:
 
 
 def data_licences(config: TinyRMConfig) -> dict[str, str]:
-    """Of every source of training pairs: its name without this machine's folders -> its licence."""
-    found = {}
+    """Of every source of training pairs and of a warm-up's text: its name without this machine's folders -> licence."""
+    found: dict[str, str] = {}
+    if config.warmup.kind != "none":
+        given = (config.warmup.path, config.warmup.questions)
+        found |= {f"warm-up text {Path(path).name}": UNKNOWN for path in given if path}
     for source in config.data.mixture or [config.data]:
         name, licence = _source(source)
         found[name] = licence

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyrm.errors import DataError
 from tinyrm.evaluation.arms import ArmComparison, benchmark_of, compare_arms, over_seeds
+from tinyrm.evaluation.benchmarks import Benchmark
 from tinyrm.evaluation.effects import SEED, frontier
 from tinyrm.evaluation.metrics import undefined, wilson
 from tinyrm.evaluation.predictions import Predictions
@@ -166,7 +167,7 @@ def _test_over_seeds(arm: ArmRow, trials: Sequence[TrialRow], benchmark: str) ->
     if len(seeds) < arm.seeds:
         return None
     try:
-        return over_seeds(seeds, _table(benchmark, next(iter(seeds.values()))))
+        return over_seeds(seeds, table_of(benchmark, next(iter(seeds.values()))))
     except DataError:
         return None
 
@@ -182,9 +183,13 @@ def _seeds(arm: ArmRow, trials: Sequence[TrialRow]) -> dict[int, Predictions]:
     return found
 
 
-def _table(name: str, predictions: Predictions) -> Any:
+def table_of(name: str, predictions: Predictions) -> Benchmark:
     """The benchmark whose overall number metrics.json has: for RewardBench the view in the paper's sections."""
-    table = benchmark_of(name, predictions)
+    return in_three_sections(benchmark_of(name, predictions))
+
+
+def in_three_sections(table: Benchmark) -> Benchmark:
+    """A benchmark by the paper's sections, where it has a view of them."""
     view = next((v for v in table.views if v.name == THREE), None)
     return table if view is None else replace(table, sections=view.sections, views=())
 
@@ -210,7 +215,7 @@ def compared_arms(
     if len(read) < 2:
         return [], [], said
     try:
-        found = compare_arms(read, _table(benchmark, next(iter(next(iter(read.values())).values()))))
+        found = compare_arms(read, table_of(benchmark, next(iter(next(iter(read.values())).values()))))
     except DataError as error:
         return [], [], [*said, f"The arms are not compared pair by pair: {error}"]
     return list(read), found, said

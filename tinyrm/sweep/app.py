@@ -31,6 +31,17 @@ class App:
         An exception with a tuple `problems` has each of them listed.
         """
 
+    def begin(self, config: DictConfig, points: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """Called once, when every point has been checked and before anything runs: what to say of the sweep by then.
+
+        May raise as :meth:`check` does, of what is wrong with the sweep as a whole.
+
+        Args:
+            config: without what varies.
+            points: of a grid, their parameters as typed; none where a sampler chooses.
+        """
+        return ()
+
     def explain(self, error: Exception) -> Exception:
         """A complaint of Hydra's or OmegaConf's in the application's own words."""
         return error

@@ -146,6 +146,7 @@ class Run:
         composer = Composer(self.context, self.master)
         points = list(space.grid()) if sampler == GRID else sample(space, settings.check_points, settings.seed)
         digests = check_points(points, space, fixed, composer, self.app)
+        self._begin(space, points if sampler == GRID else [], fixed, composer)
         return Question(
             space=space,
             fixed=tuple(fixed),
@@ -162,6 +163,19 @@ class Run:
             on_change=settings.on_change,
             retry_failed=settings.retry_failed,
         )
+
+    def _begin(self, space: Space, points: Sequence[Sequence[str]], fixed: Sequence[str], composer: Composer) -> None:
+        """Let the application look at the sweep as a whole, and say something of it."""
+        names = [d.name for d in space.dimensions]
+        config = composer.compose_bare(_beside(space, fixed)[0])
+        try:
+            said = self.app.begin(config, [dict(zip(names, point, strict=True)) for point in points])
+        except Exception as error:
+            if not hasattr(error, "problems"):
+                raise
+            raise SweepError(list(error.problems)) from error
+        for line in said:
+            log.info(line)
 
     def _launcher_problems(self) -> list[str]:
         """What the launcher finds wrong, where it is one that looks: before any point is checked."""
@@ -189,8 +203,8 @@ class Run:
         Below a group that varies the config says something else in every point: there, what was typed counts.
         """
         varies = space.config_keys()
-        below = [o for o in fixed if is_below(config_key(o), varies)]
-        beside = self.app.meaning(composer.compose_bare([o for o in fixed if o not in below]))
+        above, below = _beside(space, fixed)
+        beside = self.app.meaning(composer.compose_bare(above))
         alike = {key: value for key, value in beside.items() if key not in varies and not is_below(key, varies)}
         return alike | composer.given(below)
 
@@ -319,6 +333,13 @@ def finish_if_last(study: Study, app: App) -> None:
             app.finished(study)
         except Exception as error:  # the sweep is done: nothing that comes after can fail it
             log.warning("What was to follow sweep %s failed: %s", study.name, error)
+
+
+def _beside(space: Space, fixed: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The fixed overrides beside what varies, and those below a group that does."""
+    varies = space.config_keys()
+    below = [o for o in fixed if is_below(config_key(o), varies)]
+    return [o for o in fixed if o not in below], below
 
 
 def _dry(question: Question) -> Table:
