@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Folders of data.cache_dir.
-CACHES = {"prefix": "output of frozen layers", "tokens": "tokenised pairs", "onnx": "models exported for ONNX Runtime"}
+CACHES = {
+    "prefix": "output of frozen layers",
+    "tokens": "tokenised pairs",
+    "onnx": "models exported for ONNX Runtime",
+    "bag": "what a bag of words says of pairs",
+}
 
 
 def launch(hydra_main: Callable[[], Any], argv: list[str] | None = None) -> NoReturn:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
@@ -34,7 +33,7 @@ _REPORTED = {"dev_accuracy": ("accuracy", 1.0), "dev_loss": ("loss", -1.0)}
 # What decides a result beside the config. The layers to the right (sweep, report, cli) do not.
 _DECIDING = ("config", "data", "prompting", "model", "training", "evaluation", "experiment.py", "reuse.py")
 # Of the evaluation, what compares results that are there: a better report is no reason to train anew.
-_COMPARING = {"arms.py", "effects.py", "paired.py", "references.py"}
+_COMPARING = {"arms.py", "bag.py", "calibration.py", "effects.py", "paired.py", "probes.py", "references.py"}
 
 
 class TinyRMApp(App):
@@ -104,7 +103,7 @@ class ReportProgress(Callback):
         if known is None:
             return  # known only at the end: nothing to prune by
         name, sign = known
-        evaluations, samples = history_of(trainer).evaluations, log_likelihoods(trainer, pl_module)
+        evaluations, samples = history_of(trainer).evaluations, log_likelihoods(pl_module)
         self.progress.report(evaluations[-1][name], len(evaluations), [sign * s for s in samples])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,14 +123,10 @@ def callbacks_of(config: TinyRMConfig) -> list[Callback]:
     return [ReportProgress(progress)] if progress is not None and config.trainer.devices == 1 else []
 
 
-def log_likelihoods(trainer: L.Trainer, module: Any) -> list[float]:
+def log_likelihoods(module: Any) -> list[float]:
     """(dev pairs,) log-probability of the better response, in the order of the dev split, whatever the batches."""
-    stream: Any = trainer.val_dataloaders
-    order = np.concatenate(stream.batches)
-    margins = torch.cat(module.dev_log_odds).double()
-    values = np.empty(len(order))
-    values[order] = torch.nn.functional.logsigmoid(margins).cpu().numpy()
-    return [float(v) for v in values]
+    margins = module.dev_log_odds().mean(dim=0).double()
+    return [float(v) for v in torch.nn.functional.logsigmoid(margins)]
 
 
 def result_of(experiment: ExperimentResult, config: TinyRMConfig) -> Result:
