@@ -141,7 +141,6 @@ def test_the_effect_that_was_promised_is_seen_as_often_as_promised(seeds: int) -
         World(),
         World(seed=0.15),  # 4 points: seeds decide
         World(seed=0.0, seeds=5),
-        World(seed=0.05, seeds=5),
         World(own=0.0, noise=0.2),
     ],
     ids=str,
