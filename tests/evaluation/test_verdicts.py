@@ -88,8 +88,26 @@ def test_every_number_of_a_finding() -> None:
     ],
 )
 def test_rules(expect: str, first: int, margin: float, verdict: Verdict) -> None:
-    finding = one(arms(a=first, b=200), Contrast("claim", "a", "b", expect, margin))
+    finding = one(arms(a=first + 100, b=300), Contrast("claim", "a", "b", expect, margin))
     assert finding.verdict is verdict
+
+
+@pytest.mark.parametrize("expect", ["better", "no_worse", "same"])
+def test_where_neither_arm_has_learnt_anything_nothing_is_decided(expect: str) -> None:
+    """Two arms that guess are as good as each other, whatever was done to them."""
+    contrast = Contrast("claim", "a", "b", expect, 0.05)
+    guessing, learnt = (one(arms(a=k, b=k), contrast) for k in (200, 260))
+    assert (guessing.learnt, guessing.verdict) == (False, Verdict.UNDECIDED)
+    assert learnt.learnt and learnt.verdict is (Verdict.REFUTED if expect == "better" else Verdict.SUPPORTED)
+    assert guessing.p_holm == learnt.p_holm  # the numbers are what they are
+
+
+def test_one_arm_that_has_learnt_is_enough() -> None:
+    """What guesses is shown to be worse than what does not."""
+    found = {
+        expect: one(arms(a=200, b=300), Contrast("claim", "a", "b", expect, 0.05)) for expect in ("better", "same")
+    }
+    assert all(f.learnt and f.verdict is Verdict.REFUTED for f in found.values())
 
 
 def test_p_values_of_no_worse_and_same() -> None:
@@ -154,7 +172,7 @@ def test_one_seed_says_that_seeds_are_left_out_and_is_no_surer_than_mcnemar() ->
 
 
 def test_arms_that_agree_everywhere_are_the_same_up_to_what_so_many_pairs_can_tell() -> None:
-    finding = one(arms(a=200, b=200), Contrast("x", "a", "b", "same", 0.01))
+    finding = one(arms(a=300, b=300), Contrast("x", "a", "b", "same", 0.01))
     assert (finding.effect.value, finding.p_value) == (0, pytest.approx(0.99**400 / 2))
     assert finding.effect.high == pytest.approx(1 - 0.05 ** (1 / 400))
     assert finding.verdict is Verdict.SUPPORTED

@@ -17,6 +17,7 @@ from tinyrm.evaluation.crossed import Crossed, crossed
 from tinyrm.evaluation.paired import mcnemar
 
 EXPECTATIONS = ("better", "no_worse", "same")
+COIN = {"pair": 0.5, "question": 0.25}  # credit of guessing; a question has three worse responses (RewardBench 2)
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ class Differences:
         values: (seeds, units).
         strata: (units,) the subset of each unit.
         weights: of each stratum in the number that the contrast asks for.
+        gains: (2, seeds, units) credit of the first and of the second arm, less what guessing gets.
     """
 
     values: NDArray[np.float64]
     strata: NDArray[np.str_]
     weights: dict[str, float]
+    gains: NDArray[np.float64]
 
     @property
     def interaction(self) -> bool:
@@ -82,6 +85,16 @@ class Differences:
     def crossed(self) -> Crossed:
         """Their mean, and how sure it is."""
         return crossed(self.values, self.strata, self.weights)
+
+    def learnt(self, alpha: float) -> bool:
+        """Whether one of the two arms is shown to be better than guessing, in the sections asked for taken together.
+
+        At `alpha` for both, one-sided.
+        """
+        total = math.fsum(map(abs, self.weights.values()))
+        shares = {name: abs(weight) / total for name, weight in self.weights.items()}
+        found = [crossed(gain, self.strata, shares) for gain in self.gains]
+        return any(each.value > 0 and each.p_value() < alpha for each in found)  # two-sided, and two arms
 
     def signs(self) -> SignTest:
         """Units that speak for either arm."""
@@ -134,8 +147,8 @@ def measure(contrast: Contrast, units: Mapping[str, Mapping[int, CountedUnits]],
     at_hand = {arm: {stratum for stratum, _ in units[arm][common[0]].keys} for arm in (contrast.first, contrast.second)}
     weights = _stratum_weights(contrast, at_hand, benchmark)
     left, right = ([_within(side[seed], weights) for seed in common] for side in (first, second))
-    for seed, of_first, of_second in zip(common, left, right, strict=True):
-        for arm, found in ((contrast.first, of_first), (contrast.second, of_second)):
+    for seed, *both in zip(common, left, right, strict=True):
+        for arm, found in zip((contrast.first, contrast.second), both, strict=True):
             if found.keys != left[0].keys:
                 where = f"of {', '.join(contrast.sections)}" if contrast.sections else "(name the sections to compare)"
                 odd = set(found.keys) ^ set(left[0].keys)
@@ -145,7 +158,9 @@ def measure(contrast: Contrast, units: Mapping[str, Mapping[int, CountedUnits]],
                 )
     if len(left[0].keys) < 2:
         raise DataError(f"{contrast.name}: a single pair says nothing about others.")
-    return Differences(stacked(left) - stacked(right), left[0].strata, weights)
+    of_first, of_second = stacked(left), stacked(right)
+    gains = np.stack([of_first, of_second]) - COIN[benchmark.unit]
+    return Differences(of_first - of_second, left[0].strata, weights, gains)
 
 
 def sections_of(benchmark: Benchmark) -> dict[str, Section]:

@@ -11,6 +11,9 @@ The rules, for m contrasts judged together at 5% (d is the effect, "the interval
   and Biopharmaceutics 15:657; Lakens 2017, Social Psychological and Personality Science 8:355) reject, Holm-corrected
   (for a single contrast: the 90% interval lies within the margin). Refuted: the interval lies outside the margin.
 - Else undecided: no difference was *seen*, which is not the same as shown to be none.
+- Where neither arm is shown to be better than guessing there was nothing to lose or to gain, so that a difference that
+  is missing says nothing: what would be supported as `no_worse` or `same`, or refuted as `better`, is then undecided.
+  (Assay sensitivity: ICH E10 2000, Choice of control group, section 1.5.)
 
 So at most 5% of studies support any false claim, however many of their claims are false (Holm 1979, Scand. J.
 Statistics 6:65), and at most 5% exclude anything that is true (Bonferroni): as far as the tests keep their levels, see
@@ -72,6 +75,7 @@ class Finding:
         detectable: smallest true effect that 80% of studies as large would show, at the level of m contrasts and with
             the variances found.
         equivalent: TOST at 5% within the margin, this contrast alone, whatever was expected.
+        learnt: whether one of the arms is shown to be better than guessing where they are compared.
         verdict: by the rules of this module.
     """
 
@@ -86,6 +90,7 @@ class Finding:
     n: int
     detectable: float
     equivalent: bool
+    learnt: bool
     verdict: Verdict
 
     @property
@@ -157,7 +162,7 @@ def _finding(
     together: int,
     resamples: int,
 ) -> Finding:
-    corrected = found.interval(ALPHA / together)
+    corrected, learnt = found.interval(ALPHA / together), differences.learnt(ALPHA)
     return Finding(
         contrast=contrast,
         effect=found.interval(ALPHA),
@@ -177,11 +182,12 @@ def _finding(
             df=found.units_df,
         ),
         equivalent=_tost(found, contrast.margin) < ALPHA,
-        verdict=_verdict(contrast, corrected, p_holm),
+        learnt=learnt,
+        verdict=_verdict(contrast, corrected, p_holm, learnt),
     )
 
 
-def _verdict(contrast: Contrast, corrected: Metric, p_holm: float) -> Verdict:
+def _verdict(contrast: Contrast, corrected: Metric, p_holm: float, learnt: bool) -> Verdict:
     """The rules at the head of this module."""
     margin, shown = contrast.margin, p_holm < ALPHA
     supported = {"better": shown and corrected.value > 0, "no_worse": shown, "same": shown}[contrast.expect]
@@ -190,4 +196,6 @@ def _verdict(contrast: Contrast, corrected: Metric, p_holm: float) -> Verdict:
         "no_worse": corrected.high < -margin,
         "same": corrected.low > margin or corrected.high < -margin,
     }[contrast.expect]
+    if not learnt and (refuted if contrast.expect == "better" else supported):
+        return Verdict.UNDECIDED
     return Verdict.SUPPORTED if supported else Verdict.REFUTED if refuted else Verdict.UNDECIDED
