@@ -94,6 +94,7 @@ def test_the_code_that_decides_results_is_all_there() -> None:
     assert {"tinyrm.model.net", "tinyrm.training.module", "tinyrm.experiment", "tinyrm.data.load"} <= modules
     assert not any(m.startswith(("tinyrm.sweep", "tinyrm.report", "tinyrm.cli")) for m in modules)
     assert "tinyrm.evaluation.scoring" in modules and "tinyrm.evaluation.effects" not in modules  # reads results only
+    assert not modules & {f"tinyrm.evaluation.{name}" for name in ("bag", "calibration", "probes")}
 
 
 class Line:

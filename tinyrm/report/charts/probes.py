@@ -55,9 +55,7 @@ def reliability(report: StudyReport) -> Chart | None:
         f"Trial {first.trial} of the arm that dev chose. Of the verdicts with a confidence, how many are right, in "
     )
     caption += f"bins of equal mass, 95% intervals; on the dashed line confidence means what it says. {told}"
-    return chart_of(
-        "reliability", "probes", "Reliability", caption, columns, rows, {"height": 300, "layer": layers}, wide=False
-    )
+    return chart_of("reliability", "probes", "Reliability", caption, columns, rows, {"height": 320, "layer": layers})
 
 
 def probe_table(report: StudyReport) -> Chart | None:
@@ -74,7 +72,7 @@ def probe_table(report: StudyReport) -> Chart | None:
     columns += [Column(key, label, "number") for key, label in _CALIBRATED.items()]
     caption = "One trial an arm, pairs counted alike. Length-controlled: the mean of the accuracies where the better "
     caption += "response is longer and where it is shorter. The bag of words was fitted on the same train pairs; where "
-    caption += "it is wrong, a model above 50% knows more than words. The table has order flips and calibration."
+    caption += "it is wrong, a model above 50% knows more than this bag. The table has order flips and calibration."
     return chart_of("probes", "probes", "Beyond length and words", caption, columns, rows, spec)
 
 
