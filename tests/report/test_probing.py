@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from tinyrm.cli import main
 from tinyrm.evaluation.predictions import DEV_PREDICTIONS, PREDICTIONS
 from tinyrm.evaluation.probes import PROBES, read_probes
+from tinyrm.report.charts import charts_of
+from tinyrm.report.html import html_page
 from tinyrm.report.probe_table import probe_tables
+from tinyrm.report.reading import read_report
 
 
 def test_a_run_has_its_probes_beside_its_metrics_and_the_command_gives_the_same(
@@ -63,3 +67,26 @@ def test_as_many_runs_to_a_table_as_fit(cloze_run: Path) -> None:
 def test_a_folder_without_predictions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", str(tmp_path)]) == 2
     assert f"holds no {PREDICTIONS}" in capsys.readouterr().err
+
+
+def test_a_report_has_the_probes_of_each_arm_whose_predictions_are_there(
+    real: Any, build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(real.cwd)
+    report = read_report(["real"])
+    assert [(p.arm, p.rank, p.trial) for p in report.probes] == [(a.name, a.rank, a.trials[0]) for a in report.arms]
+    first = report.probes[0]
+    assert first.probes.to_json() == json.loads((real.folder / str(first.trial) / PROBES).read_text())
+    charts = {chart.id: chart for chart in charts_of(report)}
+    (point,) = [row for row in charts["reliability"].rows if row["which"] == "as it is"]  # 30 pairs make one bin
+    assert (point["n"], point["value"]) == (30, pytest.approx(first.probes.accuracy.value))
+    shown = {row["which"]: row["value"] for row in charts["probes"].rows if row["rank"] == 1}
+    assert first.probes.bag is not None
+    assert shown["length-controlled"] == pytest.approx(first.probes.lengths.controlled.value)
+    assert shown["bag of words itself"] == pytest.approx(first.probes.bag.accuracy.value)
+    assert '"nll_scaled"' in html_page(report)
+
+    made = [build.trial({"x": 1}), build.trial({"x": 2}, skill=None)]  # the second has lost its folder
+    old = read_report(["made"], build.study(tmp_path, made, pairs=60))
+    assert [p.arm for p in old.probes] == ["x=1"]
+    assert "No temperature: the run kept no log-odds" in {c.id: c for c in charts_of(old)}["reliability"].caption

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from tinyrm.evaluation.calibration import Calibration
-from tinyrm.evaluation.metrics import is_defined
-from tinyrm.evaluation.probes import Cut, Probes
+from tinyrm.evaluation.metrics import is_defined, undefined
+from tinyrm.evaluation.probes import BagOfWords, Cut, Orders, Probes
 from tinyrm.types import Metric
 
 LABEL, COLUMN = 32, 28  # characters of the first column and of each run's, frame included
-_QUARTERS = ("shortest", "2nd", "3rd", "longest")
+_QUARTERS = ("1st quarter", "2nd", "3rd", "4th")
+
+_NO_ORDERS = Orders(*[undefined()] * 5)
+_NO_BAG = BagOfWords(undefined(), undefined(), math.nan, undefined(), undefined())
 
 Line = tuple[str, str]  # what it is, what it comes to
 
@@ -52,13 +56,13 @@ def _blocks(found: Probes) -> list[list[Line]]:
 
 
 def _orders(found: Probes) -> list[Line]:
-    orders = found.orders
+    orders = found.orders or _NO_ORDERS
     return [
-        ("flips with the order", _percent(orders and orders.flips)),
-        ("  of these, first place wins", _percent(orders and orders.first_favoured)),
-        ("chosen shown first", _percent(orders and orders.chosen_first)),
-        ("chosen shown second", _percent(orders and orders.chosen_second)),
-        ("lean to first place, log-odds", _number(orders and orders.lean)),
+        ("flips with the order", _percent(orders.flips)),
+        ("  of these, first place wins", _percent(orders.first_favoured)),
+        ("chosen shown first", _percent(orders.chosen_first)),
+        ("chosen shown second", _percent(orders.chosen_second)),
+        ("lean to first place, log-odds", _number(orders.lean)),
     ]
 
 
@@ -75,13 +79,13 @@ def _lengths(found: Probes) -> list[Line]:
 
 
 def _bag(found: Probes) -> list[Line]:
-    bag = found.bag
+    bag = found.bag or _NO_BAG
     return [
-        ("bag of words", _percent(bag and bag.accuracy)),
-        ("agreement with it", _percent(bag and bag.agreement)),
-        ("  by chance", "-" if bag is None else f"{100 * bag.agreement_by_chance:.1f}"),
-        ("accuracy where it is right", _percent(bag and bag.where_right)),
-        ("accuracy where it is wrong", _percent(bag and bag.where_wrong)),
+        ("bag of words", _percent(bag.accuracy)),
+        ("agreement with it", _percent(bag.agreement)),
+        ("  by chance", "-" if math.isnan(bag.agreement_by_chance) else f"{100 * bag.agreement_by_chance:.1f}"),
+        ("accuracy where it is right", _percent(bag.where_right)),
+        ("accuracy where it is wrong", _percent(bag.where_wrong)),
     ]
 
 
@@ -100,11 +104,12 @@ def _calibration(found: Probes) -> list[Line]:
 
 def _errors(found: Calibration | None, which: str) -> list[Line]:
     if found is None:
-        return [(f"{name}{which}", "-") for name in ("ECE", "  of a calibrated model", "Brier", "NLL")]
+        labels = (f"ECE{which}", "  of a calibrated model", f"Brier{which}", f"NLL{which}")
+        return [(label, "-") for label in labels]
     chance = found.ece_by_chance
     return [
         (f"ECE{which}", f"{found.ece:.3f}"),
-        (f"  of a calibrated model{which}", f"{chance.low:.3f} to {chance.high:.3f}"),
+        ("  of a calibrated model", f"{chance.low:.3f} to {chance.high:.3f}"),
         (f"Brier{which}", _number(found.brier)),
         (f"NLL{which}", _number(found.nll)),
     ]
@@ -114,18 +119,20 @@ def _prompts(found: Probes) -> list[Line]:
     cuts: Sequence[Cut | None] = [*found.prompts, *[None] * (len(_QUARTERS) - len(found.prompts))]
     lines = []
     for name, cut in zip(_QUARTERS, cuts, strict=True):
-        told = "-" if cut is None else f"{cut.low}-{cut.high} words: {_percent(cut.accuracy)}"
-        lines.append((f"prompts, {name} quarter", told))
+        told = "-" if cut is None else f"{cut.low}-{cut.high}: {_percent(cut.accuracy)}"
+        lines.append((f"words of prompt, {name}", told))
     return [*lines, ("pairs cut to fit", _percent(found.truncated)), ("pairs not cut", _percent(found.whole))]
 
 
-def _percent(metric: Metric | None) -> str:
-    if metric is None or not is_defined(metric):
+def _percent(metric: Metric) -> str:
+    if not is_defined(metric):
         return "-"
     return f"{100 * metric.value:.1f} [{100 * metric.low:.1f}, {100 * metric.high:.1f}] n={metric.n:,}"
 
 
-def _number(metric: Metric | None) -> str:
-    if metric is None or not is_defined(metric):
+def _number(metric: Metric) -> str:
+    if not is_defined(metric):
         return "-"
+    if math.isnan(metric.low):
+        return f"{metric.value:.3g}"
     return f"{metric.value:.3g} [{metric.low:.3g}, {metric.high:.3g}]"
