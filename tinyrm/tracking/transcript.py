@@ -19,11 +19,12 @@ def rows(file: Path) -> Iterator[dict[str, Any]]:
         file: with the ending .wandb. A last record that is cut off, or a file that is none, ends the rows.
     """
     from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2  # made at import, which no type checker sees
     try:
         for raw in _records(file.read_bytes()):
-            record = Record.FromString(raw)
+            record = messages.Record.FromString(raw)
             if record.WhichOneof("record_type") == "history":
                 items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
                 yield {key: json.loads(value) for key, value in items.items() if not key.startswith("_")}
