@@ -15,15 +15,25 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
 
 from tinyrm import sweep
-from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
+from tinyrm.config import (
+    PretrainingConfig,
+    TinyRMConfig,
+    compose,
+    config_dir,
+    config_hash,
+    explain,
+    register,
+    to_config,
+)
 from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
+from tinyrm.masking import MaskingFormatter, mask_yaml, masked
 from tinyrm.report import probing
 from tinyrm.serving import arguments as serving_arguments
 
@@ -69,6 +79,8 @@ def run_one(composed: DictConfig) -> Any:
         pretraining its held-out loss.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    for written in folder.glob(f"{HydraConfig.get().output_subdir}/*.yaml"):
+        mask_yaml(written)  # as typed: Hydra has just written it
     if HydraConfig.get().job.config_name == "pretrain":
         return _pretrain(to_config(composed, PretrainingConfig), folder)
     config: TinyRMConfig = to_config(composed)
@@ -89,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     resume = commands.add_parser("resume", help="continue an interrupted run from its last checkpoint")
     resume.add_argument("run", type=Path, help="its run folder")
+    resume.add_argument("values", nargs="*", metavar="KEY=VALUE", help="what run.json keeps masked, as it was a secret")
     evaluate = commands.add_parser("eval", help="evaluate a saved model on a benchmark or on your pairs")
     evaluate.add_argument("run", type=Path, help="a run folder, or a folder with a saved model")
     evaluate.add_argument("--benchmark", default="pairs", help="rewardbench | rewardbench2 | pairs (default)")
@@ -175,7 +188,7 @@ def _tell(meaning: TinyRMError | sweep.SweepError, verbose: bool, cause: BaseExc
     if verbose:
         traceback.print_exception(cause or meaning)
     label = "stopped" if isinstance(meaning, Interrupted | sweep.SweepInterrupted) else "error"
-    sys.stderr.write(f"{label}: {meaning}\n")
+    sys.stderr.write(f"{label}: {masked(str(meaning))}\n")
     return meaning.exit_code
 
 
@@ -208,21 +221,25 @@ def table_console() -> Console:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from tinyrm.runs import read_record
+    from tinyrm.runs import check_unmasked, config_of, read_record
 
     record = read_record(options.run)
     if record is None:
         raise ConfigError(f"{options.run} is no run folder: it has no run.json.{_near_runs(options.run)}")
     if record.get("state") == "complete":
         raise ConfigError(f"{options.run} is complete already; its numbers are in {options.run / 'metrics.json'}.")
-    logging.getLogger().addHandler(logging.FileHandler(options.run / "run.log"))
+    handler = logging.FileHandler(options.run / "run.log")
+    handler.setFormatter(MaskingFormatter())
+    logging.getLogger().addHandler(handler)
     if record.get("kind") == "pretraining":
-        again = OmegaConf.merge(OmegaConf.structured(PretrainingConfig), record["config"])
-        _pretrain(to_config(again, PretrainingConfig), options.run)  # type: ignore[arg-type]
+        pretraining = to_config(config_of(record, PretrainingConfig, options.values), PretrainingConfig)
+        check_unmasked(record, config_hash(pretraining), options.values)
+        _pretrain(pretraining, options.run)
         return
-    merged = OmegaConf.merge(OmegaConf.structured(TinyRMConfig), record["config"])
+    config: TinyRMConfig = to_config(config_of(record, TinyRMConfig, options.values))
+    check_unmasked(record, config_hash(config), options.values)
     # As a trial of a sweep went on: what its siblings shared decides how numbers are rounded.
-    _run(to_config(merged), options.run, siblings=bool(record.get("siblings")))  # type: ignore[arg-type]
+    _run(config, options.run, siblings=bool(record.get("siblings")))
 
 
 def _pretrain(config: PretrainingConfig, folder: Path) -> float:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from tinyrm import provenance
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, OutOfMemoryError, TinyRMError
 from tinyrm.files import write_json
+from tinyrm.masking import masked, masked_keys
 
 RUN = "run.json"
 # How torch, cuBLAS and a spawned process (its traceback comes as text) say it, where they do not raise its type.
@@ -47,16 +49,22 @@ def recorded(
     """Run the block with so many CPU threads, and write into `run.json` how it ended where it raised.
 
     Args:
-        folder, record, clock: of the run; the block itself writes the record of a run that completes.
+        folder, record, clock: of the run; the block itself writes the record of a run that completes. What is secret
+            in the record so far is masked in place.
         threads: 0 leaves torch's choice.
         out_of_memory: says in the run's words what used up the memory, where something did.
     """
+    record |= masked(record)
     try:
         with _threads(threads):
             yield
     except BaseException as caught:
         error = out_of_memory(caught) or caught
-        record |= {"state": _end_of(error), "error": str(error) or type(error).__name__, "seconds": clock.seconds}
+        record |= {
+            "state": _end_of(error),
+            "error": masked(str(error)) or type(error).__name__,
+            "seconds": clock.seconds,
+        }
         with contextlib.suppress(Exception):  # what failed first is what must be told
             write_json(folder / RUN, record)
         if error is caught:
@@ -112,6 +120,52 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record
+
+
+def config_of(record: Mapping[str, Any], schema: Any, given: Sequence[str]) -> Any:
+    """The config that a run goes on with: as its record has it, what is masked there said again.
+
+    Args:
+        record: of run.json.
+        schema: dataclass of the config.
+        given: `KEY=VALUE` for keys that the record has masked; `${oc.env:NAME}` takes a value from the environment.
+
+    Returns:
+        a DictConfig of the schema.
+
+    Raises:
+        ConfigError: a key is given that is not masked.
+    """
+    keys = masked_keys(record["config"])
+    for each in given:
+        key = each.partition("=")[0]
+        if key not in keys:
+            raise ConfigError(
+                f"{key} is not to be given: a run goes on with the config it began with"
+                + (f", in which run.json has masked {', '.join(keys)}." if keys else ".")
+            )
+    return OmegaConf.merge(OmegaConf.structured(schema), record["config"], OmegaConf.from_dotlist(list(given)))
+
+
+def check_unmasked(record: Mapping[str, Any], digest: str, given: Sequence[str]) -> None:
+    """Raise where a config from :func:`config_of` is not what ran.
+
+    Args:
+        digest: of the config.
+
+    Raises:
+        ConfigError: with what must be said again. What is masked and decides nothing (tags) need not be.
+    """
+    keys = masked_keys(record["config"])
+    if digest == record.get("config_hash") or not keys:
+        return
+    said = [each.partition("=")[0] for each in given]
+    left = [key for key in keys if key not in said]
+    why = f"run.json does not keep secrets: {', '.join(left)} must be said again" if left else "this is another value"
+    raise ConfigError(
+        f"{why}, as it was when the run began: tinyrm resume RUN {' '.join(f'{key}=...' for key in left or said)} "
+        "('${oc.env:NAME}' takes it from the environment)."
+    )
 
 
 def _end_of(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from tinyrm.config import TinyRMConfig, claim_of, claim_problems, config_meaning
 from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import ExperimentResult, check_only
+from tinyrm.masking import masked, written_secrets
 from tinyrm.sweep import App, Progress, Result, current_progress
 from tinyrm.sweep.study import Study
 from tinyrm.tracking import say_where
@@ -96,6 +97,14 @@ class TinyRMApp(App):
     def identity(self) -> Mapping[str, str]:
         """A hash of the code of each module that decides a result; comments and docstrings do not count."""
         return _code()
+
+    def secrets(self, config: Mapping[str, Any]) -> list[str]:
+        """Where a password or a key stands, by its looks."""
+        return written_secrets(config)
+
+    def hidden(self, text: str) -> str:
+        """The same with its secrets masked."""
+        return str(masked(text))
 
     def finished(self, study: Study) -> None:
         """Write the report beside the table of trials: once a sweep, in this process."""

@@ -145,6 +145,23 @@ def test_light_dark_and_a_phone(page: Any) -> None:
     assert complaints(page) == []
 
 
+def test_names_of_arms_are_whole_on_a_phone(browser: Any, build: Any, tmp_path: Path) -> None:
+    trials = [build.trial({"freeze": f, "trainer.batch_tokens": t}) for f in (0, 1) for t in (1024, 2048)]
+    place = tmp_path / "phone.html"
+    place.write_text(html_page(read_report(["made"], build.study(tmp_path, trials))), encoding="utf-8")
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened(browser, place)
+        until(lambda: browser.execute_script("return document.getElementById('ranking').dataset.drawn"))
+        texts = "return [...document.querySelectorAll('#ranking .plot text')].map((text) => text.textContent)"
+        shown = browser.execute_script(texts)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not any("…" in text for text in shown)
+    assert sorted(text for text in shown if "freeze=1" in text and "batch_tokens=2048" in text)
+
+
 def test_the_keyboard_reaches_and_works_the_buttons(page: Any) -> None:
     until(lambda: page.execute_script(DRAWN))
     button = by(page, "#ranking [data-do=table]")

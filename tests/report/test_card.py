@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tinyrm.config import compose
+from tinyrm.config import compose, config_dir
 from tinyrm.config.schema import SourceConfig
-from tinyrm.report.licences import UNKNOWN, base_licence, card_licence, data_licences
+from tinyrm.report.licences import BASES, DATA, UNCHECKED, UNKNOWN, base_licence, card_licence, data_licences
 from tinyrm.serving.model import RewardModel
 
+TULU, SKYWORK = "allenai/llama-3.1-tulu-3-8b-preference-mixture", "skywork/skywork-reward-preference-80k-v0.2"
 ASKED = [("What is 2+2?", "It is 4.", "It is 5."), ("Hi", "[MASK] [SEP] x", "Hello. " * 40), ("é🤖", "", "a b c")]
 
 
@@ -49,6 +50,9 @@ def test_the_front_matter_is_what_the_hub_reads(cloze_run: Path) -> None:
         ([], "apache-2.0", {"TinyRM's synthetic suite": "mit"}, "apache-2.0"),
         (["model=ettin_17m", "data=helpsteer3"], "mit", {"nvidia/HelpSteer3": "cc-by-4.0"}, "mit"),
         (["data=saferlhf"], "apache-2.0", {"PKU-Alignment/PKU-SafeRLHF": "cc-by-nc-4.0"}, "other"),
+        (["data=tulu"], "apache-2.0", {"allenai/llama-3.1-tulu-3-8b-preference-mixture": DATA[TULU]}, "other"),
+        (["data=skywork"], "apache-2.0", {"Skywork/Skywork-Reward-Preference-80K-v0.2": DATA[SKYWORK]}, "other"),
+        (["model=deberta_v3_base"], UNCHECKED, {"TinyRM's synthetic suite": "mit"}, "other"),
         (["data=jsonl", "data.path=/home/me/secret/p.jsonl"], "apache-2.0", {"jsonl file p.jsonl": UNKNOWN}, "other"),
         (["model=local", "model.path=/home/me/m"], UNKNOWN, {"TinyRM's synthetic suite": "mit"}, "other"),
     ],
@@ -62,3 +66,10 @@ def test_a_mixture_names_each_source() -> None:
     config = compose([])
     config.data.mixture = [SourceConfig(reader="hub", path="Anthropic/hh-rlhf"), SourceConfig()]
     assert data_licences(config) == {"Anthropic/hh-rlhf": "mit", "TinyRM's synthetic suite": "mit"}
+
+
+def test_every_base_and_data_set_that_a_choice_names_has_a_row() -> None:
+    for group, known in (("model", BASES), ("data", DATA)):
+        for choice in sorted((config_dir() / group).glob("*.yaml")):
+            path = (yaml.safe_load(choice.read_text()) or {}).get("path")
+            assert path is None or path.lower() in known, f"{group}={choice.stem}"

@@ -99,17 +99,18 @@ def test_every_attempt_of_a_run_has_its_id(small: list[str], tmp_path: Path, tol
 def test_trials_are_grouped_and_numbered_and_nothing_secret_is_kept(
     small: list[str], tmp_path: Path, told: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real sweep with an offline W&B, a key in the environment and passwords where people put them."""
+    """A real sweep with an offline W&B, a key in the environment, passwords where people put them and in an error."""
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("".join(f'{{"prompt": "Say {i}", "chosen": "{i}.", "rejected": "no"}}\n' for i in range(60)))
-    planted = {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY, "SERVICE_PASSWORD": PASSWORD}
+    notes = f"https://me:{PASSWORD}@host/notes"
+    planted = {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY, "SERVICE_PASSWORD": PASSWORD, "NOTES": notes}
     for name, value in planted.items():
         monkeypatch.setenv(name, value)
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "run.py"), "-m", "sweep.name=ranks", "adapter.rank=2,4", *small),
             *("data=jsonl", f"data.path={pairs}", "hydra/launcher=basic", "tracking.model=true"),
-            f"tracking.tags=['https://me:{PASSWORD}@host/notes']",
+            *("tracking.tags=['${oc.env:NOTES}']", "+hydra.job.env_set.COPY_PASSWORD=${oc.env:SERVICE_PASSWORD}"),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -129,10 +130,11 @@ def test_trials_are_grouped_and_numbered_and_nothing_secret_is_kept(
     assert [t.artifacts[0].name for t in trials] == ["ranks-model", "ranks-model"]
     written = [f for f in (tmp_path / "multirun").rglob("wandb/**/*") if f.is_file()]
     assert len(written) > 4
+    everything = [f for f in tmp_path.rglob("*") if f.is_file()]  # the study's database and the report among them
+    assert {"sweeps.db", "report.html", "hydra.yaml", "multirun.yaml"} <= {f.name for f in everything}
     for secret in (KEY.encode(), PASSWORD.encode()):
-        assert [f for f in written if secret in f.read_bytes()] == []
-    logs = [f for f in (tmp_path / "multirun").rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
-    assert logs == []
+        assert [f for f in everything if secret in f.read_bytes()] == []
+        assert secret.decode() not in done.stdout + done.stderr
 
 
 def test_nothing_touches_the_network_without_a_key(small: list[str], tmp_path: Path, listener: Any) -> None:

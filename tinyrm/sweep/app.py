@@ -54,6 +54,14 @@ class App:
         """What beside the config decides a result (the code): a sweep goes on only with the same."""
         return {}
 
+    def secrets(self, config: Mapping[str, Any]) -> Sequence[str]:
+        """Dotted keys of a plain config under which a password or a key is written out: such a sweep is refused."""
+        return ()
+
+    def hidden(self, text: str) -> str:
+        """A trial's message or traceback as the study may keep it: without what is secret."""
+        return text
+
     def finished(self, study: Any) -> None:
         """Called by the last one out, when a sweep's table has been written. What it raises is logged, no more.
 

@@ -58,12 +58,13 @@ def check_points(
     return tuple(digests)
 
 
-def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master: DictConfig) -> list[str]:
+def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master: DictConfig, app: App) -> list[str]:
     """What is wrong with a sweep's settings by themselves.
 
     Args:
         metrics: by which it goes.
         master: the config they came from.
+        app: knows secrets by their looks.
     """
     wrong = [
         f"{override} has no effect: trials go to <sweep.dir>/<sweep.name>/<number>."
@@ -86,13 +87,26 @@ def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master:
             wrong.append(f"sweep.{key}={value} must be greater than 0.")
     if settings.heartbeat_s * 2 > settings.lease_s:
         wrong.append("sweep.lease_s must be at least twice sweep.heartbeat_s: a worker must be heard of in time.")
-    written = "\n".join(_texts(OmegaConf.to_container(master, resolve=False)))
+    return [*wrong, *_secrets(settings, OmegaConf.to_container(master, resolve=False), app)]
+
+
+def _secrets(settings: SweepConfig, plain: Any, app: App) -> list[str]:
+    """What would be readable in the study, in multirun.yaml and in every trial's config."""
+    written = "\n".join(_texts(plain))
     if any(password in written for password in passwords(settings.storage)):
-        wrong.append(
+        return [
             "sweep.storage holds a password, which every trial's config would show: put it into PGPASSWORD or "
             "~/.pgpass, or give the whole URL as sweep.storage='${oc.env:SWEEP_STORAGE}'."
-        )
-    return wrong
+        ]
+    repeated = "hydra.overrides.", "hydra.job.override_dirname", "hydra.sweeper.settings."  # what stands elsewhere too
+    found = app.secrets(plain)
+    keys = [key for key in found if not key.startswith(repeated)] or found
+    if not keys:
+        return []
+    return [
+        f"{', '.join(keys)}: holds what looks like a password or a key, which every trial's config would show. Take it "
+        "from the environment, as '${oc.env:NAME}'; a launcher's setup can source a file."
+    ]
 
 
 def sample(space: Space, count: int, seed: int) -> list[tuple[str, ...]]:

@@ -120,7 +120,7 @@ class Run:
 
     def _question(self, arguments: Sequence[str]) -> Question:
         settings, loader = self.settings, self.context.config_loader
-        wrong = settings_problems(settings, self.metrics, self.master)
+        wrong = settings_problems(settings, self.metrics, self.master, self.app)
         wrong += self._launcher_problems()
         if wrong:
             raise SweepError(wrong)

@@ -214,6 +214,9 @@ class Worker:
             outcome = Outcome.of_error(ended, ended.end)
         except Exception as error:
             outcome = self._classified(error, claim)
+        outcome.message, outcome.traceback = (
+            text and self.app.hidden(text) for text in (outcome.message, outcome.traceback)
+        )
         outcome.fingerprint, outcome.devices = digest, claim.worker.devices
         outcome.seconds = round(time.monotonic() - began, 3)
         return outcome

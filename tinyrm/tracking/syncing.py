@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tinyrm.errors import ConfigError, TinyRMError
 from tinyrm.tracking import service
-from tinyrm.tracking.wandb_run import OWNER, SYNCED
+from tinyrm.tracking.wandb_run import OWNER, SYNCED, began
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +90,7 @@ def _is_synced(file: Path) -> bool:
 
 def _is_past(file: Path, there: Sequence[Path]) -> bool:
     """Whether a later attempt of the same run is on the server: that went on before it, and says how the run ended."""
-    return any(t.stem == file.stem and _began(t) > _began(file) for t in there)
-
-
-def _began(file: Path) -> str:
-    """When an attempt did, as its folder [offline-]run-TIME-ID says."""
-    return file.parent.name.removeprefix("offline-")
+    return any(t.stem == file.stem and began(t.parent) > began(file.parent) for t in there)
 
 
 def _is_running(attempt: Path) -> bool:

@@ -22,6 +22,7 @@ from tinyrm.errors import ConfigError
 from tinyrm.masking import masked
 from tinyrm.tracking import service
 from tinyrm.tracking.identity import Identity
+from tinyrm.tracking.transcript import rows
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ class WandbRun:
         begin = _beginning(config, folder, identity, shown)
         if mode == "online" and service.answers(config.patience_s):
             try:
-                return cls(begin("online"), identity, online=True)
+                run = cls(begin("online"), identity, online=True)
+                run.catch_up(folder)
+                return run
             except Exception as error:
                 service.went_away(_first_line(error))
                 _forget()
@@ -77,6 +80,23 @@ class WandbRun:
         except Exception as error:
             log.warning("W&B cannot be used, this run goes on without it: %s", _first_line(error))
             return None
+
+    def catch_up(self, folder: Path) -> None:
+        """Send what earlier attempts wrote and the server never got: of one that was killed, or was offline.
+
+        Args:
+            folder: the run folder.
+        """
+
+        def send() -> None:
+            known = self._run.summary.get(AXIS, -1)  # of the server, as the run goes on under its id
+            for file in _attempts(folder, self._folder):
+                missing = [row for row in rows(file) if row.get(AXIS, -1) > known]
+                for row in missing:
+                    self._run.log(row)
+                known = max([known, *(row[AXIS] for row in missing)])
+
+        self._try(send)
 
     def summarise(self, numbers: Mapping[str, Any]) -> None:
         """Put flat numbers and texts beside the run's name."""
@@ -200,6 +220,17 @@ def _forget() -> None:
 def _set_axis(run: Any) -> None:
     run.define_metric(AXIS)
     run.define_metric("*", step_metric=AXIS, step_sync=True)
+
+
+def _attempts(folder: Path, own: Path) -> list[Path]:
+    """The files of a run's earlier attempts, oldest first."""
+    found = [f for f in folder.glob("wandb/*run-*/*.wandb") if not f.parent.is_symlink() and f.parent != own]
+    return sorted(found, key=lambda file: began(file.parent))
+
+
+def began(attempt: Path) -> str:
+    """When an attempt did, as its folder [offline-]run-TIME-ID says."""
+    return attempt.name.removeprefix("offline-")
 
 
 def _own(folder: Path) -> None:

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 
 from tinyrm.errors import Interrupted, NonFiniteLossError
 from tinyrm.files import atomic_path, storage_errors
+from tinyrm.masking import masked
 from tinyrm.training.history import BEST, BEST_DEV, LAST, History
 from tinyrm.training.trained import TrainedModule
 
@@ -106,7 +107,7 @@ class Checkpoints(Callback):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         ends = {NonFiniteLossError: "nonfinite", Interrupted: "interrupted", KeyboardInterrupt: "interrupted"}
         self.history.end = ends.get(type(exception), "failed")
-        self.history.detail = str(exception)
+        self.history.detail = masked(str(exception))
         with contextlib.suppress(Exception):  # what failed first is what must be told
             self._write_history(trainer)
 

@@ -74,7 +74,7 @@ def _shares(sweep: SweepRow, number: int, label: str) -> Chart:
         "x": {
             "field": "share",
             "type": "quantitative",
-            "title": "share of the variance between trials",
+            "title": "share of variance",
             "axis": {"format": "%"},
         },
         "color": {

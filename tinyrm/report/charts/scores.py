@@ -56,7 +56,12 @@ def curves(report: StudyReport) -> Chart | None:
         "height": 300,
         "mark": {"type": "line", "point": {"filled": True, "size": 35}, "tooltip": {"content": "data"}},
         "encoding": {
-            "x": {"field": "step", "type": "quantitative", "title": "optimizer step"},
+            "x": {
+                "field": "step",
+                "type": "quantitative",
+                "title": "optimizer step",
+                "axis": {"tickMinStep": 1, "format": "d"},
+            },
             "y": {"field": "value", "type": "quantitative", "title": "on dev", "scale": {"zero": False}},
             "color": color,
             "detail": {"field": "key"},
@@ -121,7 +126,12 @@ def sections(report: StudyReport) -> Chart | None:
         )
     if lines:
         mark = {"type": "tick", "thickness": 2, "bandSize": 70, "orient": "horizontal", "tooltip": {"content": "data"}}
-        stroke = {"field": "by", "type": "nominal", "title": "reference", "scale": {"scheme": "dark2"}}
+        # Below: beside the plot it would take half of it, and two legends above do not fit a phone.
+        below = {
+            "scale": {"scheme": "dark2"},
+            "legend": {"orient": "bottom", "symbolType": "stroke", "symbolStrokeWidth": 2},
+        }
+        stroke = {"field": "by", "type": "nominal", "title": "reference", **below}
         encoding = {"x": x, "y": {**y, "field": "value"}, "stroke": stroke}
         layers.append({"data": {"values": lines}, "mark": mark, "encoding": encoding})
     columns = [Column("arm", "arm"), Column("section", "section"), Column("value", "accuracy", "share"), *INTERVAL]

@@ -27,6 +27,8 @@ themeButton.addEventListener("click", () => {
 });
 prefersDark.addEventListener("change", (event) => setTheme(event.matches ? "dark" : "light"));
 
+const narrow = () => window.innerWidth < 600;
+
 function look() {
   const style = getComputedStyle(root);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -36,8 +38,8 @@ function look() {
     font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
     view: { stroke: null },
     axisQuantitative: { tickCount: 6 },
-    axis: { labelLimit: window.innerWidth < 600 ? 110 : 280, labelColor: of("dim"), titleColor: of("dim"), gridColor: of("line"), domainColor: of("line"), tickColor: of("line"), titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 },
-    legend: { columns: window.innerWidth < 600 ? 1 : 3, labelLimit: window.innerWidth < 600 ? 230 : 320, labelColor: of("ink"), titleColor: of("dim"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
+    axis: { labelLimit: narrow() ? 150 : 280, labelColor: of("dim"), titleColor: of("dim"), gridColor: of("line"), domainColor: of("line"), tickColor: of("line"), titleFontWeight: "normal", labelFontSize: narrow() ? 11 : 12, titleFontSize: 12 },
+    legend: { columns: narrow() ? 1 : 3, labelLimit: narrow() ? 230 : 320, labelColor: of("ink"), titleColor: of("dim"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolSize: 90 },
     title: { color: of("ink") },
     text: { color: of("ink"), fill: of("ink") },
     rule: { color: of("dim") },
@@ -62,6 +64,26 @@ function rowsOf(table) {
   return table.objects;
 }
 
+// On a narrow screen the names beside a chart are broken into lines, so that what tells arms apart is not cut off.
+const LINE = 22; // letters
+const BROKEN = `split(trim(replace(datum.label, regexp('(.{1,${LINE}})( |$)', 'g'), '$1\\n')), '\\n')`;
+
+function brokenLabels(part) {
+  if (Array.isArray(part)) return part.map(brokenLabels);
+  if (part === null || typeof part !== "object") return part;
+  const copy = Object.fromEntries(Object.entries(part).map(([key, inner]) => [key, brokenLabels(inner)]));
+  const y = part.encoding?.y;
+  if (y?.type === "nominal" && y.axis !== null) copy.encoding.y = { ...y, axis: { ...y.axis, labelExpr: BROKEN, labelLineHeight: 12 } };
+  return copy;
+}
+
+function fitted(spec, rows) {
+  if (!narrow()) return spec;
+  const longest = Math.max(0, ...rows.map((row) => String(row.label ?? "").length));
+  const taller = Math.max(1, Math.ceil(longest / LINE) / 2); // a row has room for two lines
+  return { ...brokenLabels(spec), ...(typeof spec.height === "number" && { height: spec.height * taller }) };
+}
+
 function value(control, id) {
   return chosen[`${control}@${id}`] ?? chosen[control];
 }
@@ -69,7 +91,7 @@ function value(control, id) {
 async function draw(id) {
   const chart = charts.get(id);
   const place = document.querySelector(`#${CSS.escape(id)} .plot`);
-  const spec = { ...chart.spec, datasets: { rows: rowsOf(chart).map((row) => ({ ...row })) } };
+  const spec = { ...fitted(chart.spec, rowsOf(chart)), datasets: { rows: rowsOf(chart).map((row) => ({ ...row })) } };
   spec.params = (spec.params ?? []).map((param) => {
     const now = value(param.name, id);
     return now === undefined ? param : { ...param, value: now };
