@@ -6,7 +6,7 @@
 
 `grid` runs 3 x 3 trials of model=tiny under hydra/launcher=slurm (4 workers on 2 nodes) and under `local`, and compares
 every metric. The others disturb two workers: no trial may be lost or end twice, and what was computed twice is counted
-in steps. `--app toy` runs 6 trials of 100 steps, a checkpoint after each; `--app tinyrm` 4 trainings of model=tiny, 150
+in steps. `--app toy` runs 6 trials of 100 steps, a checkpoint after each; `--app tinyrm` 3 trainings of model=tiny, 100
 steps, a checkpoint every 10, whose results must be those of an undisturbed run, byte by byte.
 """
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +218,21 @@ def test_two_processes_train_together_and_leave_one_model(tmp_path: Path) -> Non
     history = History.read(tmp_path / "checkpoints")
     assert history.end == "complete"
     assert [e["epoch"] for e in history.evaluations] == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_signal_to_all_processes_interrupts_also_where_it_ends_one_that_has_no_handler_yet(tmp_path: Path) -> None:
+    def as_slurm_does() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        os.kill(children[0].pid or 0, signal.SIGTERM)  # still importing: it dies of it
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=as_slurm_does)
+    thread.start()
+    with pytest.raises(Interrupted, match="ended one of 2 processes"):
+        run(small("trainer.devices=2", "trainer.accumulate=1"), tmp_path)
+    thread.join()
+    assert (read_record(tmp_path) or {})["state"] == "interrupted"
 
 
 @pytest.mark.parametrize(

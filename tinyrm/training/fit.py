@@ -19,7 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from tinyrm.config import LoopConfig
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
@@ -31,6 +31,8 @@ from tinyrm.training.history import BEST, LAST, History
 from tinyrm.training.trained import TrainedModule
 
 log = logging.getLogger(__name__)
+
+_LAST_TO_HEAR_S = 1.0  # of a signal sent to all processes of a run
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,12 @@ def fit(
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         except ProcessRaisedException as error:
             raise _own_error(error) from error
-        except RuntimeError as error:
-            if nodes > 1 and stop.received is not None:  # the others had it too, and one is gone already
-                raise Interrupted(f"stopped by {stop.received}, and a process on another machine with it.") from error
+        except (ProcessExitedException, RuntimeError) as error:
+            # A signal that all of them got ended a process that had no handler yet, or one on another machine.
+            if config.processes > 1 and stop.asked(within_s=_LAST_TO_HEAR_S):
+                raise Interrupted(
+                    f"stopped by a signal, which has ended one of {config.processes} processes."
+                ) from error
             raise
     if trainer.global_rank:
         return FitResult(checkpoints.history, resumed, precision)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 1800.0  # also on a machine that is busy with much else
 
 
 def module(path: Path) -> Any:
@@ -27,7 +28,7 @@ def module(path: Path) -> Any:
     return found
 
 
-def until(true: Callable[[], Any], what: str, timeout: float = 300) -> Any:
+def until(true: Callable[[], Any], what: str, timeout: float = PATIENCE_S) -> Any:
     """Wait until it is true."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -100,7 +101,7 @@ class Rig(ABC):
 
     def finish(self, name: str) -> None:
         """Wait for the end of the sweep, and say what it cost."""
-        output, _ = self.process.communicate(timeout=500)
+        output, _ = self.process.communicate(timeout=PATIENCE_S)
         if self.process.returncode == -signal.SIGKILL:
             until(lambda: len(self.records()) == self.trials and all(r.finished for r in self.records()), "the end")
         elif self.process.returncode:
