@@ -19,9 +19,9 @@ from tinyrm.sweep.storage import open_storage
 from tinyrm.sweep.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
-# Two processes, 100 steps each.
+# Two processes, 30 steps each.
 TRIAL = [
-    *("model=tiny", "adapter.rank=2", "freeze=1", "data.synthetic.train_pairs=200", "data.synthetic.dev_pairs=12"),
+    *("model=tiny", "adapter.rank=2", "freeze=1", "data.synthetic.train_pairs=60", "data.synthetic.dev_pairs=12"),
     *("data.synthetic.test_pairs=12", "prompt.max_tokens=96", "trainer.batch_pairs=1", "trainer.checkpoint_steps=5"),
     *("trainer.threads=1", "tracking=none", "hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "sweep.heartbeat_s=1"),
 ]
@@ -78,10 +78,10 @@ def test_two_devices_of_a_node_train_one_trial(on_one_machine: Path) -> None:
 def test_two_nodes_interrupted_come_to_the_same(slurm: Any, tmp_path: Path, on_one_machine: Path) -> None:
     process = start(tmp_path / "multirun", "sweep.name=s", "sweep.nodes_per_trial=2", HERE)
     trial = tmp_path / "multirun" / "s" / "0"
-    until = time.monotonic() + 150
+    until = time.monotonic() + 200
     while not (trial / "checkpoints" / "last.ckpt").exists():
         assert time.monotonic() < until and process.poll() is None, "no checkpoint"
-        time.sleep(0.05)
+        time.sleep(0.02)
     ((job, (_, nodes)),) = slurm.jobs("--state=RUNNING").items()
     assert nodes == "node[1-2]"
     slurm.do("scancel", "--signal=USR2", job)
