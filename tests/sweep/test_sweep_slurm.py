@@ -261,6 +261,18 @@ class TestInterruptions:
         assert process.returncode == 130 and "all 2 jobs of the sweep were cancelled; 3 trials are left" in output
 
 
+class TestSeveralNodes:
+    def test_what_another_process_raises_ends_the_trial_and_its_worker_starts_anew(self, toy: Any, slurm: Any) -> None:
+        options = [f"{SETTINGS}.nodes_per_trial=2", f"{SETTINGS}.workers=1", "mode=raise_beside,fine", "x=1"]
+        code, output = toy.run(*SLURM, *options, timeout=280)
+        assert code == 3 and "process 1: RuntimeError: this process raises" in output, output
+        assert [(r.state, r.attempt) for r in records(toy)] == [("failed", 1), ("complete", 1)]
+        beside = [line.split()[1:3] for line in toy.notes.read_text().splitlines() if line.startswith("beside")]
+        assert beside == [["0", "True"], ["1", "True"]]
+        (job,) = jobs_of(toy)
+        assert "Restarts=1" in slurm.ask("scontrol", "show", "job", job["id"])
+
+
 def log_in_type_and_hang_up(toy: Any, *overrides: str) -> str:
     """Type a sweep at a login shell on a terminal of its own, which goes away as soon as the prompt is back.
 

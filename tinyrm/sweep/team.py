@@ -11,12 +11,14 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.types import TaskFunction
 
@@ -122,47 +124,46 @@ class Team:
         temporary.replace(self.folder / name)
 
 
-def follow(team: Team, task: TaskFunction, composer: Composer, sweep: Path) -> None:
-    """Take part in what the leader runs, until it is done, or this process has failed or been stopped.
+def follow(team: Team, task: TaskFunction, composer: Composer, sweep: Path) -> NoReturn:
+    """Take part in what the leader runs, until it is done; one that has failed or been stopped waits for that too.
 
-    The process then ends with 0: how its job ends is the leader's to say, and Slurm ends all as soon as one fails.
+    The process then ends with 0, at once: how its job ends is the leader's to say, and Slurm ends all as soon as one
+    of them fails.
 
     Args:
         sweep: the folder of the trials.
     """
-    with _until_dismissed(team):
-        for order in team.orders():
-            trial = sweep / str(order.number)
-            config, bare = composer.compose(order.overrides), composer.compose_bare(order.overrides)
-            try:
-                with following(trial):
-                    folder = trial / RANKS / str(team.rank)
-                    run_as_job(task, config, bare, folder, order.number, composer.context)
-            except (KeyboardInterrupt, SweepInterrupted) as error:
-                log.info("%s", error or "stopped.")  # with all the others
-                return
-            except Exception as error:
-                team.fail(error)
-                log.exception("Trial %s failed in process %s.", order.number, team.rank)
-                return
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):  # the leader gets them too
+        signal.signal(number, lambda number, frame: None)
+    threading.Thread(target=_end_soon_after, args=(team,), name="dismissal", daemon=True).start()
+    for order in team.orders():
+        trial = sweep / str(order.number)
+        config, bare = composer.compose(order.overrides), composer.compose_bare(order.overrides)
+        try:
+            with following(trial):
+                folder = trial / RANKS / str(team.rank)
+                run_as_job(task, config, bare, folder, order.number, composer.context)
+        except (KeyboardInterrupt, SweepInterrupted) as error:
+            log.info("%s", error or "stopped.")  # with all the others
+            break
+        except Exception as error:
+            log.exception("Trial %s failed in process %s.", order.number, team.rank)
+            team.fail(error)
+            break
+    while not team.dismissed:
+        time.sleep(_POLL_S)
+    _end()
 
 
-@contextlib.contextmanager
-def _until_dismissed(team: Team) -> Iterator[None]:
-    """Leave signals to the leader, which hears them too, and end this process soon after it is done."""
-    over = threading.Event()
+def _end_soon_after(team: Team) -> NoReturn:
+    """End this process where it computes still, though the leader is done: it waits for one that is gone."""
+    while not team.dismissed:
+        time.sleep(_POLL_S)
+    time.sleep(_GRACE_S)
+    _end()
 
-    def watch() -> None:
-        while not over.wait(_POLL_S):
-            if team.dismissed and not over.wait(_GRACE_S):
-                os._exit(0)  # waits for processes that are gone
 
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-    before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
-    threading.Thread(target=watch, name="dismissal", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end() -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # an interpreter that shuts down has no handlers, and a signal would still end it
