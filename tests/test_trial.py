@@ -33,7 +33,7 @@ SMALL = [
 def composed(*overrides: str) -> DictConfig:
     config = OmegaConf.structured(compose([*SMALL, *overrides]))
     OmegaConf.set_struct(config, False)
-    config.sweep = {"devices_per_trial": 1}
+    config.sweep = {"devices_per_trial": 1, "nodes_per_trial": 1}
     return config
 
 

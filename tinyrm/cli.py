@@ -84,7 +84,12 @@ def run_one(composed: DictConfig) -> Any:
     if HydraConfig.get().job.config_name == "pretrain":
         return _pretrain(to_config(composed, PretrainingConfig), folder)
     config: TinyRMConfig = to_config(composed)
+    led = sweep.followed_trial()
     try:
+        if led is not None:
+            from tinyrm.experiment import take_part
+
+            return take_part(config, led)
         if not sweep.in_trial():
             return _run(config, folder).dev_accuracy
         from tinyrm.trial import callbacks_of, prepared, result_of

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -48,7 +49,7 @@ from tinyrm.files import write_json
 from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
-from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded
+from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded, threads_of
 from tinyrm.tracking import Session, tracked
 from tinyrm.training import FitResult, FrozenStore, PairDataModule, TinyRM, fit
 from tinyrm.types import PairScores
@@ -146,6 +147,7 @@ def run(
     """
     folder = Path(folder)
     clock = Clock()
+    _check_place(config)
     with clock.phase("prepare"):
         prepared = prepare(config)
     record = _new_record(prepared, folder) | {"siblings": siblings}
@@ -154,6 +156,26 @@ def run(
         recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)),
     ):
         return _run(prepared, folder, record, clock, session, callbacks, siblings)
+
+
+def take_part(config: TinyRMConfig, folder: Path) -> None:
+    """Train in one of the processes of a run on several machines, beside the one in which :func:`run` was called.
+
+    What is found and written is the other's: this one reads checkpoints from the run folder, and writes nothing.
+
+    Args:
+        config, folder: as they were given there.
+
+    Raises:
+        TinyRMError: as :func:`run`.
+    """
+    prepared = prepare(config)
+    frozen = FrozenStore(config.speed, config.data.cache_dir, False, "off")
+    with threads_of(config.trainer.threads):
+        prepared = _warmed(prepared, {})
+        train, dev, _ = _encoded(prepared)
+        net, batches = _built(prepared, train, dev)
+        _train(net, batches, config, folder, Session([], None), (), frozen)
 
 
 def _run(
@@ -171,14 +193,10 @@ def _run(
     if config.warmup.kind != "none":
         with clock.phase("warmup"):
             prepared = _warmed(prepared, record)
-    backbone = prepared.backbone
     with clock.phase("tokenize"):
-        layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
-        train, dev, test = prepared.pairs.encode(layout, backbone, config.data.cache_dir)
+        train, dev, test = _encoded(prepared)
     with clock.phase("build"):
-        net = prepared.base.net(config)
-        both = config.objective.orders == "both"
-        batches = PairDataModule(train, dev, config.trainer, config.seed, both_orders=both)
+        net, batches = _built(prepared, train, dev)
     trained, parameters = count_parameters(net)
     record["parameters"] = {"trained": trained, "all": parameters}
     record["truncated"] = {"train": float(train.truncated.mean()), "test": float(test.truncated.mean())}
@@ -211,11 +229,27 @@ def _run(
 
 
 def _warmed(prepared: Prepared, record: dict[str, Any]) -> Prepared:
-    """The same with the warmed backbone."""
+    """The same with the warmed backbone, where one is asked for."""
     warmed = warmup.warm_up(prepared.config, prepared.pairs, prepared.backbone)
-    assert warmed is not None
+    if warmed is None:
+        return prepared
     record["warmup"] = warmed.record
     return replace(prepared, base=reuse.base(warmed.model))
+
+
+def _encoded(prepared: Prepared) -> tuple[EncodedPairs, ...]:
+    """Training, dev and test pairs as token ids."""
+    config, backbone = prepared.config, prepared.backbone
+    layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
+    return prepared.pairs.encode(layout, backbone, config.data.cache_dir)
+
+
+def _built(prepared: Prepared, train: EncodedPairs, dev: EncodedPairs) -> tuple[RewardNet, PairDataModule]:
+    """The model, and the batches it is trained on."""
+    config = prepared.config
+    both = config.objective.orders == "both"
+    batches = PairDataModule(train, dev, config.trainer, config.seed, both_orders=both)
+    return prepared.base.net(config), batches
 
 
 def _train(
@@ -352,6 +386,16 @@ def _record_training(record: dict[str, Any], fitted: FitResult) -> None:
         "pairs_per_second": round(history.pairs / seconds, 2),
         "tokens_per_second": round(history.tokens / seconds, 1),
     }
+
+
+def _check_place(config: TinyRMConfig) -> None:
+    """Refuse several machines where Slurm has not started a process for each of their devices."""
+    nodes, wanted = config.trainer.nodes, config.trainer.processes
+    if nodes > 1 and os.environ.get("SLURM_NTASKS") != str(wanted):
+        raise ConfigError(
+            f"trainer.nodes={nodes} needs a Slurm job of {wanted} processes, which a sweep starts: "
+            f"python run.py -m hydra/launcher=slurm sweep.nodes_per_trial={nodes} ..."
+        )
 
 
 def _attempt(action: Any, found: list[TinyRMError]) -> Any:

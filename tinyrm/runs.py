@@ -56,7 +56,7 @@ def recorded(
     """
     record |= masked(record)
     try:
-        with _threads(threads):
+        with threads_of(threads):
             yield
     except BaseException as caught:
         error = out_of_memory(caught) or caught
@@ -190,7 +190,8 @@ def no_memory(error: BaseException) -> str | None:
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_of(count: int) -> Iterator[None]:
+    """Run the block with so many CPU threads; 0 leaves torch's choice."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)

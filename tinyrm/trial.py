@@ -60,6 +60,11 @@ class TinyRMApp(App):
                 f"trainer.devices={wanted}, but each trial sees {given}: give sweep.devices_per_trial={wanted}, which "
                 "sets both."
             )
+        if typed.trainer.nodes != config.sweep.nodes_per_trial:
+            raise ConfigError(
+                f"trainer.nodes={typed.trainer.nodes}, but a trial has {config.sweep.nodes_per_trial} machines: give "
+                f"sweep.nodes_per_trial={typed.trainer.nodes}, which sets both."
+            )
         check_only(typed)
         say_where(typed.tracking)  # workers say it where nobody looks
 
@@ -154,7 +159,7 @@ def prepared(config: TinyRMConfig) -> TinyRMConfig:
 def callbacks_of(config: TinyRMConfig) -> list[Callback]:
     """What a trial's training reports through; nothing where it trains in several processes."""
     progress = current_progress()
-    return [ReportProgress(progress)] if progress is not None and config.trainer.devices == 1 else []
+    return [ReportProgress(progress)] if progress is not None and config.trainer.processes == 1 else []
 
 
 def log_likelihoods(module: Any) -> list[float]:

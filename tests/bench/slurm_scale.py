@@ -1,7 +1,8 @@
 """What a storage takes, and what 1,000 workers on 100,000 trials ask of it: `python tests/bench/slurm_scale.py`.
 
 Processes without trials to run claim and finish as fast as the storage lets them, then renew leases: how many workers
-fit follows from that. Journal, PostgreSQL (durable), and Optuna's proxy in front of it; some 5 minutes.
+fit follows from that. Journal, PostgreSQL (durable), and Optuna's proxy in front of it, each with few processes and
+with many (`--processes`); some 10 minutes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WORKERS, TRIALS, HEARTBEAT_S = 1000, 100_000, 5.0
 SECONDS = 8.0  # that each measurement takes
 
 
-def _work(url: str, what: str, told: Any) -> None:
+def _work(url: str, what: str, told: Any, ready: Any) -> None:
     from sweep_parts.studies import NAME
 
     from tinyrm.sweep import End
@@ -33,6 +34,7 @@ def _work(url: str, what: str, told: Any) -> None:
 
     study, worker = Study(open_storage(url, create=False), NAME, 60), WorkerId.here()
     claim = study.claim(worker, lease_s=600, max_retries=0)
+    ready.wait(timeout=300)  # all at once
     done, end = 0, time.monotonic() + SECONDS
     while time.monotonic() < end and isinstance(claim, Claim):
         if what == "heartbeat":
@@ -47,14 +49,14 @@ def _work(url: str, what: str, told: Any) -> None:
 def rate(url: str, what: str, processes: int) -> float:
     """Operations a second of all processes together."""
     context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    started = [context.Process(target=_work, args=(url, what, told)) for _ in range(processes)]
+    told, ready = context.Queue(), context.Barrier(processes)
+    started = [context.Process(target=_work, args=(url, what, told, ready)) for _ in range(processes)]
     for process in started:
         process.start()
     done = sum(told.get(timeout=300) for _ in started)
     for process in started:
         process.join()
-    return done / SECONDS
+    return max(float(done), 1 / 2) / SECONDS  # where none was done: fewer than one
 
 
 def fill(url: str, finished: int, folder: Path) -> float:
@@ -92,10 +94,20 @@ def proxy(url: str) -> tuple[subprocess.Popen[bytes], int]:
     return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL), port
 
 
-def measure(kind: str, urls: dict[int, str], folder: Path, processes: int) -> None:
-    """Print what one storage takes, by the number of trials that have ended (each with a storage of its own)."""
-    for size, url in urls.items():
-        opened = fill(url, size, folder / f"{kind}{size}")
+def measure(kind: str, urls: dict[int, str], folder: Path, counts: list[int], filled: dict[int, str]) -> None:
+    """Print what one storage takes, by the number of trials that have ended, and of processes at once.
+
+    Args:
+        kind: what it is called.
+        urls: by the number of trials, a storage of its own each.
+        folder: of the studies.
+        counts: of processes.
+        filled: where to put the trials, if not there: a proxy is slow at that.
+    """
+    for size, processes in ((size, processes) for size in urls for processes in counts):
+        url = urls[size]
+        if processes == counts[0]:
+            opened = fill(filled.get(size, url), size, folder / f"{kind}{size}")
         claims = rate(url, "claim", processes)
         beats = rate(url, "heartbeat", processes)
         # A worker beats every HEARTBEAT_S, and claims and finishes once a trial.
@@ -105,6 +117,7 @@ def measure(kind: str, urls: dict[int, str], folder: Path, processes: int) -> No
                 {
                     "storage": kind,
                     "trials_ended": size,
+                    "processes": processes,
                     "read_s": round(opened, 2),
                     "claim_and_finish_per_s": round(claims, 1),
                     "heartbeats_per_s": round(beats, 1),
@@ -121,12 +134,13 @@ def main() -> None:
     """Measure each storage asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["journal", "postgresql", "grpc"])
-    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--processes", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 10_000])
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     if "journal" in options.only:
-        measure("journal", {n: f"journal:///{folder}/{n}.journal" for n in options.sizes}, folder, options.processes)
+        urls = {n: f"journal:///{folder}/{n}.journal" for n in options.sizes}
+        measure("journal", urls, folder, options.processes, {})
     if {"postgresql", "grpc"} & set(options.only):
         from sweep_parts.claims import _DURABLE, _server
 
@@ -138,12 +152,14 @@ def main() -> None:
             server.stop()
             server.start()
             if "postgresql" in options.only:
-                measure("postgresql", {n: server.database(f"n{n}") for n in options.sizes}, folder, options.processes)
-            if "grpc" in options.only:
-                process, port = proxy(server.database("b"))
+                urls = {n: server.database(f"n{n}") for n in options.sizes}
+                measure("postgresql", urls, folder, options.processes, {})
+            for size in options.sizes if "grpc" in options.only else ():
+                behind = server.database(f"b{size}")
+                process, port = proxy(behind)
                 try:
-                    url = f"grpc://127.0.0.1:{port}/{folder}/locks"
-                    measure("grpc", {0: url}, folder, options.processes)
+                    urls = {size: f"grpc://127.0.0.1:{port}/{folder}/locks{size}"}
+                    measure("grpc before postgresql", urls, folder, options.processes, {size: behind})
                 finally:
                     process.terminate()
                     process.wait()

@@ -8,6 +8,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
+import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -131,7 +134,8 @@ class TestBeforeAnythingIsSubmitted:
             (["hydra.launcher.mem_gb=64"], "at most 31: use hydra.launcher.mem_gb=31."),
             (["hydra.launcher.timeout_min=2000"], "partition debug allows 1440 minutes"),
             (["hydra.launcher.constraint=f3"], "constraint=f3: no node of debug has it. Choose one of: f1, f2."),
-            (["hydra.launcher.nodes=2"], "nodes=2: a worker is one process, and a trial trains on one machine"),
+            (["hydra.launcher.nodes=2"], "nodes=2: what a worker takes follows from its trials"),
+            ([f"{SETTINGS}.nodes_per_trial=3"], "nodes_per_trial=3: partition debug has 2 nodes: use at most so many."),
             (["hydra.launcher.signal_delay_s=1800"], "leaves nothing of timeout_min=30"),
             ([f"{SETTINGS}.storage=sqlite:///x.db"], "use journal:///FILE"),
             ([f"{SETTINGS}.dir=/proc/none"], "sweep.dir=/proc/none cannot be written (/proc"),
@@ -153,6 +157,17 @@ class TestBeforeAnythingIsSubmitted:
     def test_other_launchers_cannot_be_detached_from(self, engine: Any) -> None:
         with pytest.raises(SweepError, match="detach=true needs hydra/launcher=slurm"):
             engine.sweep(lambda config: 1.0, f"{SETTINGS}.detach=true", "x=1,2")
+
+    def test_other_launchers_cannot_join_nodes(self, engine: Any) -> None:
+        with pytest.raises(SweepError, match="nodes_per_trial=2 needs hydra/launcher=slurm"):
+            engine.sweep(lambda config: 1.0, f"{SETTINGS}.nodes_per_trial=2", "x=1,2")
+
+    def test_a_trial_on_two_nodes_takes_a_process_a_device(self, toy: Any, slurm: Any) -> None:
+        options = [f"{SETTINGS}.nodes_per_trial=2", f"{SETTINGS}.devices_per_trial=3", f"{SETTINGS}.dry_run=true"]
+        code, output = toy.run(*SLURM, *options, "x=1,2")
+        assert code == 0, output
+        for line in ("nodes=2", "ntasks-per-node=3", "gpus-per-node=3"):
+            assert f"#SBATCH --{line}\n" in output
 
     def test_what_slurm_refuses_is_told_in_its_words(self, toy: Any, slurm: Any) -> None:
         code, output = toy.run(*SLURM, "hydra.launcher.additional_parameters={reservation:none}", "x=1,2")
@@ -246,6 +261,41 @@ class TestInterruptions:
         assert process.returncode == 130 and "all 2 jobs of the sweep were cancelled; 3 trials are left" in output
 
 
+class TestSeveralNodes:
+    def test_what_another_process_raises_ends_the_trial_and_its_worker_starts_anew(self, toy: Any, slurm: Any) -> None:
+        options = [f"{SETTINGS}.nodes_per_trial=2", f"{SETTINGS}.workers=1", "mode=raise_beside,fine", "x=1"]
+        code, output = toy.run(*SLURM, *options, timeout=280)
+        assert code == 3 and "process 1: RuntimeError: this process raises" in output, output
+        assert [(r.state, r.attempt) for r in records(toy)] == [("failed", 1), ("complete", 1)]
+        beside = [line.split()[1:3] for line in toy.notes.read_text().splitlines() if line.startswith("beside")]
+        assert beside == [["0", "True"], ["1", "True"]]
+        (job,) = jobs_of(toy)
+        assert "Restarts=1" in slurm.ask("scontrol", "show", "job", job["id"])
+
+
+def log_in_type_and_hang_up(toy: Any, *overrides: str) -> str:
+    """Type a sweep at a login shell on a terminal of its own, which goes away as soon as the prompt is back.
+
+    Returns:
+        what stood on the terminal.
+    """
+    shell, terminal = pty.fork()
+    if not shell:
+        os.chdir(toy.folder)
+        environment = {**toy.environment(), "PS1": "$ ", "TERM": "dumb", "COLUMNS": "200"}
+        os.execve("/bin/bash", ["-bash", "--noprofile", "--norc", "-i"], environment)
+    os.write(terminal, f"stty -echo\n{shlex.join(toy.command(*overrides))}; echo back: $?\n".encode())
+    seen = ""
+    until = time.monotonic() + 90
+    while "back: 0" not in seen:
+        assert time.monotonic() < until, seen
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 65536).decode(errors="replace")
+    os.close(terminal)  # the kernel sends SIGHUP to the shell, and that to what it has started
+    assert os.waitpid(shell, 0)[0] == shell
+    return seen
+
+
 class TestDetached:
     def command(self, toy: Any, *words: str) -> str:
         code = "import sys; from pathlib import Path; sys.path.insert(0, '.'); from sweeping import main; main()"
@@ -261,15 +311,15 @@ class TestDetached:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def test_status_stop_and_resume_from_another_shell(self, toy: Any, slurm: Any) -> None:
+    def test_status_stop_and_resume_after_logging_off(self, toy: Any, slurm: Any) -> None:
         (toy.folder / "sweeping.py").write_text(COMMANDS)
         hold = toy.folder / "hold"
         hold.touch()
         options = [*SLURM, f"{SETTINGS}.workers=2", f"{SETTINGS}.detach=true", "x=1,2,3", "seconds=1", f"hold={hold}"]
         began = time.monotonic()
-        code, output = toy.run(*options)
-        assert code == 0 and "2 jobs submitted" in output and "Detached" in output, output
-        assert time.monotonic() - began < 20
+        output = log_in_type_and_hang_up(toy, *options)
+        assert "2 jobs submitted" in output and "Detached" in output, output
+        assert time.monotonic() - began < 60
         until(lambda: sum(r.state == "running" for r in records(toy)) == 2, "two running trials")
         told = self.command(toy, "status", "s")
         for job in jobs_of(toy):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +227,21 @@ def test_two_processes_train_together_and_leave_one_model(tmp_path: Path) -> Non
     assert len(dev) == 12
     assert (0.5 + 0.5 * np.sign(dev.log_odds)).mean() == pytest.approx(history.best["accuracy"])
     assert np.logaddexp(0, -dev.log_odds).mean() == pytest.approx(history.best["loss"], abs=1e-6)
+
+
+def test_a_signal_to_all_processes_interrupts_also_where_it_ends_one_that_has_no_handler_yet(tmp_path: Path) -> None:
+    def as_slurm_does() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        os.kill(children[0].pid or 0, signal.SIGTERM)  # still importing: it dies of it
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=as_slurm_does)
+    thread.start()
+    with pytest.raises(Interrupted, match="ended one of 2 processes"):
+        run(small("trainer.devices=2", "trainer.accumulate=1"), tmp_path)
+    thread.join()
+    assert (read_record(tmp_path) or {})["state"] == "interrupted"
 
 
 @pytest.mark.parametrize(

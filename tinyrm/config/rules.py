@@ -138,6 +138,7 @@ def _numbers(c: TinyRMConfig) -> Iterator[str]:
         ("trainer.patience", c.trainer.patience, 0, None),
         ("trainer.checkpoint_steps", c.trainer.checkpoint_steps, 0, None),
         ("trainer.devices", c.trainer.devices, 1, None),
+        ("trainer.nodes", c.trainer.nodes, 1, None),
         ("trainer.threads", c.trainer.threads, 0, None),
         ("trainer.batch_pairs", c.trainer.batch_pairs, 1, None),
         ("trainer.batch_tokens", c.trainer.batch_tokens, c.prompt.max_tokens, None),

@@ -186,10 +186,15 @@ class LoopConfig:
     accumulate: int = 1  # forward passes per optimizer step
     checkpoint_steps: int = 50  # optimizer steps between two writes of last.ckpt; 0: only at evaluations
     accelerator: str = "auto"
-    devices: int = 1  # of one run; what a trial of a sweep has is sweep.devices_per_trial
+    devices: int = 1  # of one run on one machine; what a trial of a sweep has is sweep.devices_per_trial
     precision: str = "auto"  # auto | 32 | bf16 | 16: auto is bf16 where the hardware has it, else 32
     threads: int = 0  # CPU threads of one process; 0 leaves torch's choice
     progress: str = "auto"  # auto (only on a terminal) | on | off
+
+    @property
+    def processes(self) -> int:
+        """How many train together, one a device."""
+        return self.devices
 
 
 @dataclass
@@ -197,13 +202,18 @@ class TrainerConfig(LoopConfig):
     """How long, on what, and how batches are made."""
 
     epochs: int = 1
-    batch_pairs: int = 8  # most pairs of one forward pass on one device; x accumulate x devices for a step
+    nodes: int = 1  # machines of one run: what a trial of a sweep has is sweep.nodes_per_trial
+    batch_pairs: int = 8  # most pairs of one forward pass on one device; x accumulate x devices x nodes for a step
     evaluations_per_epoch: int = 1  # of the dev split
     patience: int = 0  # evaluations without a better dev accuracy before stopping early; 0 is off
     # What model/ holds at the end. auto: adapter in a trial of a sweep, else merged | merged: the model for
     # `transformers` and the adapter beside it | adapter: the latter alone, a few MB (where there is none, the merged
     # model) | none: nothing; the trained weights are in checkpoints/
     save_model: str = "auto"
+
+    @property
+    def processes(self) -> int:
+        return self.nodes * self.devices
 
 
 @dataclass

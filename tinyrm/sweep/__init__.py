@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_commands
-from .context import current_progress, in_trial
+from .context import current_progress, followed_trial, in_trial
 from .errors import End, SweepError, SweepInterrupted, TrialEnded, TrialPruned, TrialsFailedError
 from .sweeper import register
 
@@ -46,6 +46,7 @@ __all__ = [
     "TrialsFailedError",
     "add_commands",
     "current_progress",
+    "followed_trial",
     "in_trial",
     "open_studies",
     "register",

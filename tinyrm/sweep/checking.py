@@ -81,7 +81,15 @@ def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master:
     for key in ("max_retries", "seed", "storage_patience_s", "check_points"):
         if getattr(settings, key) < 0:
             wrong.append(f"sweep.{key}={getattr(settings, key)} must be at least 0.")
-    for key in ("n_trials", "workers", "trial_timeout_min", "trial_memory_gb", "lease_s", "heartbeat_s"):
+    for key in (
+        "n_trials",
+        "workers",
+        "nodes_per_trial",
+        "trial_timeout_min",
+        "trial_memory_gb",
+        "lease_s",
+        "heartbeat_s",
+    ):
         value = getattr(settings, key)
         if value is not None and not value > 0:
             wrong.append(f"sweep.{key}={value} must be greater than 0.")

@@ -34,7 +34,8 @@ class SweepConfig:
 
     # --- with what
     workers: int | None = None  # null: one a device of this machine (or what the launcher says)
-    devices_per_trial: int = 1  # each trial sees exactly these, of one machine
+    devices_per_trial: int = 1  # each trial sees exactly these of a machine
+    nodes_per_trial: int = 1  # machines a trial trains on, with devices_per_trial of each (hydra/launcher=slurm)
     trials_per_device: int = 1  # share a device
     detach: bool = False  # return once workers are submitted, and do not wait for them (hydra/launcher=slurm)
 
@@ -91,8 +92,11 @@ class SlurmLauncherConfig:
     array_parallelism: int = 256  # jobs of one array that run at once
 
     # --- what each job asks for; a worker is one job
-    nodes: int = 1  # a trial trains on one machine
-    tasks_per_node: int = 1  # a worker is one process, which starts those that a trial on several devices needs
+    nodes: int = "${hydra.sweeper.settings.nodes_per_trial}"  # type: ignore[assignment]
+    # A worker is one process, which starts those that a trial on several devices needs; with several nodes it is one
+    # process a device, which Slurm starts.
+    tasks_per_node: int = 1
+    devices_per_trial: int = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]
     gpus_per_node: int | None = "${hydra.sweeper.settings.devices_per_trial}"  # type: ignore[assignment]  # 0: none
     cpus_per_task: int | None = None
     mem_gb: int | None = None  # of each node

@@ -137,7 +137,8 @@ def _connect(params: Mapping[str, Any]) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise SweepError(
             f"hydra.launcher.address={params['address']}: {' '.join(str(error).split())[:300]} "
-            "(null starts a Ray on this machine; `ray start --head` one for others to join)"
+            "(null starts a Ray on this machine; `ray start --head` one for others to join, which may ask them for "
+            "RAY_AUTH_MODE=token and its token)"
         ) from error
 
 

@@ -183,6 +183,11 @@ class Run:
         found = list(launcher.problems(self.settings)) if hasattr(launcher, "problems") else []
         if self.settings.detach and not getattr(launcher, "detaches", False):
             found.append(f"sweep.detach=true needs hydra/launcher=slurm; {self._launcher()} runs with this process.")
+        if self.settings.nodes_per_trial > 1 and not getattr(launcher, "joins_nodes", False):
+            found.append(
+                f"sweep.nodes_per_trial={self.settings.nodes_per_trial} needs hydra/launcher=slurm: "
+                f"{self._launcher()} starts workers of one machine each."
+            )
         return found
 
     def _start_early(self, points: int) -> None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _TAIL_LINES = 20
-_OURS = {"max_workers", "min_workers", "max_num_timeout", "python", "poll_s"}
+_OURS = {"devices_per_trial", "max_workers", "min_workers", "max_num_timeout", "python", "poll_s"}
 _NAMES = {"name": "job_name", "timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
 _FAILED = ("FAILED", "OUT_OF_MEMORY", "BOOT_FAIL")
 
@@ -144,6 +144,8 @@ def _asked(params: Mapping[str, Any]) -> dict[str, Any]:
         k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in params.items()
     }
     asked: dict[str, Any] = {_NAMES.get(k, k): v for k, v in plain.items() if k not in _OURS and v is not None}
+    if plain["nodes"] > 1:
+        asked["ntasks_per_node"] = plain["devices_per_trial"]
     if not asked.get("gpus_per_node") or "gres" in asked:
         asked.pop("gpus_per_node", None)
     if "mem" in asked:

@@ -19,16 +19,17 @@ MISSING = (
 )
 
 
-def problems(params: Mapping[str, Any], folder: Path, storage: str, *, dry: bool) -> list[str]:
+def problems(params: Mapping[str, Any], folder: Path, storage: str, nodes_per_trial: int, *, dry: bool) -> list[str]:
     """What is wrong.
 
     Args:
         params: of the launcher.
         folder: of all sweeps.
         storage: its URL.
+        nodes_per_trial: of the sweep.
         dry: only the script is wanted: Slurm may be missing.
     """
-    found = _of_numbers(params)
+    found = _of_numbers(params, nodes_per_trial)
     if find_spec("submitit") is None:
         found.append("hydra/launcher=slurm needs submitit: pip install 'tinyrm[launchers]'.")
     if storage.startswith("sqlite"):
@@ -60,17 +61,18 @@ def unwritable(folder: Path) -> list[str]:
         ]
 
 
-def _of_numbers(params: Mapping[str, Any]) -> list[str]:
+def _of_numbers(params: Mapping[str, Any], nodes_per_trial: int) -> list[str]:
     found = []
     least = {"timeout_min": 1, "signal_delay_s": 0, "max_num_timeout": 0, "min_workers": 0, "array_parallelism": 1}
     for key, low in (least | {"nodes": 1, "tasks_per_node": 1, "gpus_per_node": 0, "max_workers": 1}).items():
         if params.get(key) is not None and params[key] < low:
             found.append(f"hydra.launcher.{key}={params[key]} must be at least {low}.")
-    for key in ("nodes", "tasks_per_node"):
-        if params[key] > 1:
+    for key, wanted in (("nodes", nodes_per_trial), ("tasks_per_node", 1)):
+        if params[key] != wanted:
             found.append(
-                f"hydra.launcher.{key}={params[key]}: a worker is one process, and a trial trains on one machine: give "
-                "it several of its GPUs with sweep.devices_per_trial, and more workers with sweep.workers."
+                f"hydra.launcher.{key}={params[key]}: what a worker takes follows from its trials: give them several "
+                "GPUs with sweep.devices_per_trial, several machines with sweep.nodes_per_trial, and more workers with "
+                "sweep.workers."
             )
     most = params.get("max_workers")
     if most is not None and params["min_workers"] > most:
@@ -106,10 +108,15 @@ def _of_cluster(params: Mapping[str, Any], known: Sequence[Offer], default: str 
 
 def _of_nodes(params: Mapping[str, Any], there: Sequence[Offer], partition: str) -> list[str]:
     found = []
-    cpus = (params.get("cpus_per_task") or 1) * (params.get("tasks_per_node") or 1)
+    tasks = params["devices_per_trial"] if params["nodes"] > 1 else 1
+    cpus = (params.get("cpus_per_task") or 1) * tasks
     asked = {
         "gpus_per_node": (params.get("gpus_per_node") or 0, max((o.gpus for o in there), default=0), "GPUs"),
-        "cpus_per_task": (cpus, max((o.cpus for o in there), default=0), "CPUs (x tasks_per_node)"),
+        "cpus_per_task": (
+            cpus,
+            max((o.cpus for o in there), default=0),
+            f"CPUs{' (x devices_per_trial)' * (tasks > 1)}",
+        ),
         "mem_gb": (params.get("mem_gb") or 0, max((o.memory_mb for o in there), default=0) // 1024, "GB of memory"),
     }
     if params.get("gres"):
@@ -121,6 +128,11 @@ def _of_nodes(params: Mapping[str, Any], there: Sequence[Offer], partition: str)
                 f"hydra.launcher.{key} asks for {wanted} {what}; a node of partition {partition} has at most {most}: "
                 f"use hydra.launcher.{right}."
             )
+    machines = sum(o.nodes for o in there)
+    if params["nodes"] > machines:
+        found.append(
+            f"sweep.nodes_per_trial={params['nodes']}: partition {partition} has {machines} nodes: use at most so many."
+        )
     limit = max((o.limit_min for o in there), default=math.inf)
     if params["timeout_min"] > limit:
         found.append(

@@ -84,14 +84,14 @@ class Study:
 
     def stops(self) -> int:
         """How often the sweep was told to stop: a worker ends when this grows."""
-        return int(self._attrs().get(STOPS, 0))
+        return self._patiently(self._stops_now)
 
     def progress(self, stops: int) -> tuple[int, bool]:
         """How many trials have not ended, and whether the sweep has been told to stop more often than `stops`."""
         trials = self.trials()
         attrs = self._attrs()
         ended = sum(t.state.is_finished() and POINT in t.user_attrs for t in trials)
-        return self._read_plan(attrs).total - ended, int(attrs.get(STOPS, 0)) > stops
+        return self._read_plan(attrs).total - ended, self.stops() > stops
 
     def optuna_study(self, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> optuna.Study:
         """The same study as Optuna's object."""
@@ -144,8 +144,7 @@ class Study:
                 if trial is None or not is_mine(trial, claim):
                     return Orders(lost=True)
                 self._claims.renew(claim, lease_s, fraction)
-                attrs = self._attrs_now()
-                return Orders(False, bool(trial.user_attrs.get(STOP)), int(attrs.get(STOPS, 0)) > stops)
+                return Orders(False, bool(trial.user_attrs.get(STOP)), self._stops_now() > stops)
 
         return patiently(beat, self.storage, 0)
 
@@ -198,8 +197,7 @@ class Study:
 
         def order() -> int:
             with self.storage.lock(self.name):
-                count = int(self._attrs_now().get(STOPS, 0)) + 1
-                self.storage.optuna.set_study_user_attr(self.id, STOPS, count)
+                self.storage.optuna.set_study_system_attr(self.id, STOPS, self._stops_now() + 1)
                 trials = self.storage.optuna.get_all_trials(self.id, deepcopy=False)
                 return sum(t.state == TrialState.RUNNING and holds(t.system_attrs.get(LEASE)) for t in trials)
 
@@ -239,6 +237,10 @@ class Study:
 
     def _attrs_now(self) -> dict[str, Any]:
         return self.storage.optuna.get_study_user_attrs(self.id)
+
+    def _stops_now(self) -> int:
+        # Beside the plan, which may be long, and not in it: every heartbeat of every worker reads it.
+        return int(self.storage.optuna.get_study_system_attrs(self.id).get(STOPS, 0))
 
     def _read_plan(self, attrs: Mapping[str, Any]) -> Plan:
         raw = attrs.get(PLAN, [])

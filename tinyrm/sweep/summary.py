@@ -19,7 +19,8 @@ from .outcome import TrialRecord, printable
 
 CSV, PARQUET, BEST = "trials.csv", "trials.parquet", "best.txt"
 _SHOWN = 30
-_OF_EACH_TRIAL = {"sweep.devices_per_trial"}  # settings of a sweep by which a config may go, as trainer.devices does
+# Settings of a sweep by which a config may go, as trainer.devices does.
+_OF_EACH_TRIAL = {"sweep.devices_per_trial"}
 
 
 def ranked(metrics: Mapping[str, str], records: Sequence[TrialRecord]) -> list[TrialRecord]:

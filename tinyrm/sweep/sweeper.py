@@ -122,6 +122,7 @@ class SlurmLauncher(Launcher):
     """
 
     detaches = True
+    joins_nodes = True
     _MOST = 8  # workers, where neither sweep.workers nor max_workers says how many
 
     def __init__(self, **params: Any) -> None:
@@ -139,7 +140,9 @@ class SlurmLauncher(Launcher):
         """What is wrong with the settings, as far as Slurm can say before anything is submitted."""
         from .slurm_checks import problems
 
-        return problems(self._params, Path(settings.dir), settings.storage, dry=settings.dry_run)
+        return problems(
+            self._params, Path(settings.dir), settings.storage, settings.nodes_per_trial, dry=settings.dry_run
+        )
 
     def preview(self, count: int, folder: Path) -> str:
         """The script that would be submitted for `count` workers of the sweep in `folder`."""
@@ -254,11 +257,24 @@ class WorkerTask:
         from .worker import Worker
 
         settings, study = settings_of(self.master), self.study()
+        composer, team = Composer(self.context, self.master), None
+        if settings.nodes_per_trial > 1:
+            from .team import Team, follow
+            from .watch import last_words
+
+            sweep = Path(study.header()["folder"])
+            team = Team.here(sweep)
+            if team.rank:
+                follow(team, self.task, composer, sweep)
+            last_words.append(team.dismiss)
         identity = WorkerId.here(os.environ.get(VISIBLE, "cpu") or "cpu")
-        composer = Composer(self.context, self.master)
         app = load_app(self.app)
-        worker = Worker(self.task, study, composer, settings, app, identity, self.stops, self.host)
-        finished = worker.run()
+        worker = Worker(self.task, study, composer, settings, app, identity, self.stops, self.host, team)
+        try:
+            finished = worker.run()
+        finally:
+            if team is not None:
+                team.dismiss()
         finish_if_last(study, app)
         self.failed_here = worker.failed
         return finished

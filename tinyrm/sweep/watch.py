@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn
@@ -28,6 +29,7 @@ from .memory import Memory
 from .outcome import Outcome
 from .progress import Progress
 from .study import Study
+from .team import Team
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Watch:
         settings: the sweep's.
         stops: how often the sweep had been told to stop when this worker began.
         hang: where to write at which line the trial hung, if it does.
-        memory, host: of the worker.
+        memory, host, team: of the worker.
 
     Attributes:
         told_to_stop: whether the sweep was, and with it this worker.
@@ -63,10 +65,11 @@ class Watch:
         hang: Path,
         memory: Memory,
         host: Host,
+        team: Team | None = None,
     ) -> None:
         self._study, self._claim, self._progress = study, claim, progress
         self._settings, self._stops, self._hang = settings, stops, hang
-        self._memory, self._host = memory, host
+        self._memory, self._host, self._team = memory, host, team
         self.told_to_stop = False
         self._began = time.monotonic()
         self._done = threading.Event()
@@ -126,6 +129,9 @@ class Watch:
         limit = self._settings.trial_timeout_min
         if limit is not None and time.monotonic() - self._began > 60 * limit:
             return TrialEnded(End.TIMED_OUT, f"ran longer than sweep.trial_timeout_min={limit:g}")
+        broken = self._team.failure() if self._team is not None else None
+        if broken is not None:  # what this process computes with that one may wait for it for ever
+            return TrialEnded(End.FAILED, broken)
         excess = self._memory.excess()
         return None if excess is None else TrialEnded(End.OUT_OF_MEMORY, excess)
 
@@ -180,8 +186,13 @@ class Watch:
         )
 
 
+last_words: list[Callable[[], object]] = []  # what is called first where a process ends by `leave`
+
+
 def leave(message: str) -> NoReturn:
     """End this process, whatever still runs in it; its launcher, where it has one that does so, starts another."""
+    for word in last_words:
+        word()
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(message + "\n")
         sys.stderr.flush()

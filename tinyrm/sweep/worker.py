@@ -35,11 +35,13 @@ from .progress import Progress
 from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
 from .shared import is_full
 from .study import Study
+from .team import Team
 from .watch import Watch, leave
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5  # while others still run
+_WORD_S = 5.0  # how long another process of a trial may take to say what it raised
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Worker:
         identity: this process.
         stops: how often the sweep had been told to stop when its workers were started; None: until now.
         host: where it runs.
+        team: where trials take several processes, of which this one leads.
     """
 
     task: TaskFunction
@@ -65,6 +68,7 @@ class Worker:
     identity: WorkerId
     stops: int | None = None
     host: Host = field(default_factory=Host)
+    team: Team | None = None
     header: dict[str, Any] = field(init=False)
     failed: int = field(init=False, default=0)  # trials of this worker that ended as they should not
 
@@ -134,6 +138,8 @@ class Worker:
         if not told:
             log.warning("Trial %s has been taken over by another worker; its result counts.", claim.number)
         self.failed += told and not End(outcome.end).as_it_should
+        if self.team is not None and self.team.led and outcome.end != End.COMPLETE:
+            leave(f"trial {claim.number} did not end alike in all its processes, so its worker starts anew.")
         if outcome.end == End.OUT_OF_MEMORY:
             gc.collect()
             if self._memory.is_spoilt():
@@ -204,6 +210,8 @@ class Worker:
             if known is not None:
                 return known
             folder.path.mkdir(parents=True, exist_ok=True)
+            if self.team is not None:
+                self.team.lead(claim.number, whole)
             metrics = list(self.header["metrics"])
             outcome = Outcome.of_result(Result.of(self._called(claim, config, bare, folder), metrics), metrics)
         except (KeyboardInterrupt, SweepInterrupted, StorageUnavailableError):
@@ -237,7 +245,11 @@ class Worker:
         )
         hang = folder.hang(claim.attempt)
         watch = Watch(
-            *(self.study, claim, progress, self.settings, self._stops), hang=hang, memory=self._memory, host=self.host
+            *(self.study, claim, progress, self.settings, self._stops),
+            hang=hang,
+            memory=self._memory,
+            host=self.host,
+            team=self.team,
         )
         self._memory.begin()
         try:
@@ -250,12 +262,20 @@ class Worker:
                 raise self._stopped(watch) from error
             if isinstance(error, SystemExit):
                 raise RuntimeError(f"the task ended its process: exit code {error.code}") from error
+            self._blame(error)
             raise
         finally:
             watch.close()
         if self._signals.came:
             raise self._stopped(watch)
         return returned
+
+    def _blame(self, error: BaseException) -> None:
+        """Raise what another process of the trial raised, where that is why this one did."""
+        if self.team is not None and isinstance(error, Exception):
+            told = self.team.failure(_WORD_S)  # or Slurm ends us meanwhile, for that process is gone
+            if told is not None:
+                raise TrialEnded(End.FAILED, told) from error
 
     def _stopped(self, watch: Watch) -> SweepInterrupted:
         return SweepInterrupted("stopped by a signal.", whole=watch.told_to_stop or self.host.here)

@@ -172,6 +172,13 @@ class StopOnSignal(Callback):
             for number, previous in before.items():
                 signal.signal(number, previous)
 
+    def asked(self, within_s: float) -> bool:
+        """Whether a signal has come to this process, or comes within that time."""
+        until = time.monotonic() + within_s
+        while not self._asked_before and time.monotonic() < until:
+            time.sleep(0.05)
+        return self._asked_before
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if threading.current_thread() is not threading.main_thread():
             return

@@ -183,13 +183,13 @@ class PairDataModule(StreamModule):
             config.batch_tokens // (2 if self.both_orders else 1),
             seed=seed,
             epochs=config.epochs,
-            multiple=config.devices * config.accumulate * config.evaluations_per_epoch,
+            multiple=config.processes * config.accumulate * config.evaluations_per_epoch,
             max_pairs=config.batch_pairs,
         )
 
     @property
     def batches_per_epoch(self) -> int:
-        return len(self.plans[0].batches) // self.config.devices
+        return len(self.plans[0].batches) // self.config.processes
 
     @property
     def batches(self) -> int:

@@ -15,13 +15,14 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from tinyrm.config import LoopConfig
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
@@ -33,6 +34,8 @@ from tinyrm.training.history import BEST, BEST_DEV, LAST, History
 from tinyrm.training.trained import TrainedModule
 
 log = logging.getLogger(__name__)
+
+_LAST_TO_HEAR_S = 1.0  # of a signal sent to all processes of a run
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def fit(
         patience=patience,
     )
     stop = StopOnSignal(checkpoints)
+    nodes = config.processes // config.devices
     own: list[Callback] = [ProcessSettings(config.threads), checkpoints, stop, *callbacks]
     if config.progress == "on" or (config.progress == "auto" and sys.stderr.isatty()):
         own.append(ProgressBar())
@@ -95,20 +99,29 @@ def fit(
     resumed = last.is_file()
     if resumed:
         log.info("Resuming from %s.", last)
-    with _calm(), stop.handling(processes=config.devices):
+    with _calm(), stop.handling(processes=1 if nodes > 1 else config.devices):
         try:
             trainer = _trainer(config, module.optimizer_config.clip_norm, precision, data, own, list(loggers))
         except (MisconfigurationException, ValueError) as error:
             settings = f"trainer.accelerator={config.accelerator} trainer.devices={config.devices}"
             raise ConfigError(f"{settings} cannot be had on this machine: {error}") from error
-        if frozen is not None and isinstance(data, PairDataModule) and config.devices == 1:
+        if frozen is not None and isinstance(data, PairDataModule) and config.processes == 1:
             data.prefix = _stored(module.net, data, trainer, frozen, stop)
         elif frozen is not None and frozen.speed.prefix == "on":
-            log.warning("speed.prefix=on: with trainer.devices=%s training stores nothing.", config.devices)
+            log.warning("speed.prefix=on: what trains in %s processes stores nothing.", config.processes)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=str(last) if resumed else None, weights_only=True)
         except ProcessRaisedException as error:
             raise _own_error(error) from error
+        except (ProcessExitedException, RuntimeError) as error:
+            # A signal that all of them got ended a process that had no handler yet, or one on another machine.
+            if config.processes > 1 and stop.asked(within_s=_LAST_TO_HEAR_S):
+                raise Interrupted(
+                    f"stopped by a signal, which has ended one of {config.processes} processes."
+                ) from error
+            raise
+    if trainer.global_rank:
+        return FitResult(checkpoints.history, resumed, precision)
     _load_best(module.net, folder / BEST)
     return FitResult(History.read(folder), resumed, precision, _dev_log_odds(folder / BEST_DEV))
 
@@ -137,14 +150,17 @@ def _trainer(
     callbacks: list[Callback],
     loggers: list[Any],
 ) -> L.Trainer:
+    nodes = config.processes // config.devices
+    # Spawned processes, not re-run scripts: an experiment is a function that any process may call many times.
+    strategy = "ddp_spawn" if config.devices > 1 else "auto"
+    # A worker's job in Slurm is one process, whatever it trains with on one machine: Lightning would take it for one of
+    # several. Only on several machines it is one process a device. Whether it is requeued is the sweep's to say.
     return L.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
-        # Spawned processes, not re-run scripts: an experiment is a function that any process may call many times.
-        strategy="ddp_spawn" if config.devices > 1 else "auto",
-        # A worker's job in Slurm is one process, whatever it trains with: Lightning would take it for one of several,
-        # and requeue it itself.
-        plugins=[LightningEnvironment()],
+        num_nodes=nodes,
+        strategy="ddp" if nodes > 1 else strategy,
+        plugins=[SLURMEnvironment(auto_requeue=False) if nodes > 1 else LightningEnvironment()],
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,  # the stream holds all epochs, so that resuming is always resuming within one
         val_check_interval=data.evaluate_every,

@@ -14,7 +14,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from tinyrm.sweep import Result, SweepError, current_progress, register
+from tinyrm.sweep import Result, SweepError, current_progress, followed_trial, register
 
 register()
 STEP_S = 0.05
@@ -34,6 +34,11 @@ def note(config: Any, what: str) -> None:
 def main(config: Any) -> Result:
     folder = Path(HydraConfig.get().runtime.output_dir)
     number = HydraConfig.get().job.num
+    if followed_trial() is not None:
+        note(config, f"beside {number} {followed_trial() == folder.parents[1]}")
+        if config.mode == "raise_beside":
+            raise RuntimeError("this process raises")
+        return Result({})
     progress = current_progress()
     steps = round(config.seconds / STEP_S)
     checkpoint = folder / "checkpoint"
@@ -74,7 +79,7 @@ def fail(config: Any) -> None:
         sys.exit("this trial ends its process")
     if str(config.mode) == "nan":
         raise FloatingPointError("the loss became NaN")
-    if config.mode == "hang":
+    if config.mode in ("hang", "raise_beside"):
         while True:
             time.sleep(0.1)
     if config.mode == "hang_hard":  # in C, and it keeps Python's lock: no thread of this process can run
