@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
 
-from tinyrm import sweep
+from tinyrm import studies, sweep
 from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sync.add_argument("folders", nargs="*", type=Path, help="of runs or sweeps (default: outputs and multirun)")
     serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
+    studies.add_commands(commands)
     report = commands.add_parser("report", help="what one or several sweeps found, as a page that opens from disk")
     report.add_argument("names", nargs="+", metavar="NAME", help="of the sweeps, finished or running")
     report.add_argument("--storage", help="where they are (default: sweep.storage's own default)")
@@ -127,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "report": _report,
     }
     actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
+    actions |= dict.fromkeys(studies.COMMANDS, lambda options: studies.run_command(options, _again))
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
     return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 
