@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from tinyrm.config import compose
 from tinyrm.errors import ConfigError, DataError, ModelError, OutOfMemoryError
-from tinyrm.evaluation.predictions import read_predictions
+from tinyrm.evaluation.predictions import DEV_PREDICTIONS, read_predictions
 from tinyrm.evaluation.scoring import score
 from tinyrm.experiment import ExperimentResult, prepare, run
 from tinyrm.model import int8_net, load_model
@@ -38,8 +39,9 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_the_folder_holds_what_is_promised(finished: ExperimentResult) -> None:
     names = {p.relative_to(finished.folder).as_posix() for p in finished.folder.rglob("*") if p.is_file()}
     promised = {
-        "run.json", "metrics.json", "predictions.parquet", "curves/0/metrics.csv", "checkpoints/last.ckpt",
-        "checkpoints/best.safetensors", "checkpoints/history.json", "model/README.md", "model/merged/config.json",
+        "run.json", "metrics.json", "predictions.parquet", "dev_predictions.parquet", "probes.json",
+        "curves/0/metrics.csv", "checkpoints/last.ckpt", "checkpoints/best.safetensors",
+        "checkpoints/best_dev.safetensors", "checkpoints/history.json", "model/README.md", "model/merged/config.json",
         "model/merged/model.safetensors", "model/merged/tinyrm.json", "model/merged/tokenizer.json",
         "model/adapter/adapter_config.json", "model/adapter/adapter_model.safetensors",
     }  # fmt: skip
@@ -73,6 +75,26 @@ def test_metrics_carry_n_and_interval_and_follow_from_the_predictions(finished: 
     assert set(metrics["sections"]) == {"chat", "reasoning", "safety"}
     assert metrics["dev"]["accuracy"] == finished.dev_accuracy
     assert metrics["scoring"] == {"name": "torch", "precision": "32-true", "device": "cpu"}
+
+
+@pytest.mark.parametrize("objective", ["cloze", "bradley_terry"])
+def test_dev_pairs_have_the_log_odds_of_the_weights_that_were_kept(tmp_path: Path, objective: str) -> None:
+    again = ["trainer.precision=32", "trainer.evaluations_per_epoch=3", "tracking=none", "adapter=full"]
+    again.append("optimizer.lr=0.01")
+    config = compose([*SMALL, *again, f"objective={objective}"])
+    result = run(config, tmp_path)
+    dev, best = read_predictions(tmp_path / DEV_PREDICTIONS), result.record["dev"]
+    assert (dev.log_odds > 0).mean() == pytest.approx(result.dev_accuracy)
+    assert np.logaddexp(0, -dev.log_odds).mean() == pytest.approx(best["loss"], abs=1e-6)
+    assert dev.order_consistent.mean() == pytest.approx(best["order_consistent"])
+    saved, pairs = load_model(tmp_path / "model" / "merged"), prepare(config).data.dev
+    assert dev.id == tuple(pair.id for pair in pairs)
+    encoded = saved.layout.bind(tokenize(pairs, saved.tokenizer, spaced=saved.layout.spaced))
+    merged = score(saved.net, encoded, batch_tokens=512)
+    assert dev.log_odds_chosen_first == pytest.approx(merged.chosen_first, abs=1e-5)
+    assert dev.log_odds_chosen_second == pytest.approx(merged.chosen_second, abs=1e-5)
+    assert np.ptp(dev.log_odds_chosen_first) > 1e-3
+    assert dev.tokens.tolist() == merged.tokens.tolist()
 
 
 def test_the_saved_model_gives_the_log_odds_that_were_recorded(finished: ExperimentResult) -> None:

@@ -95,6 +95,7 @@ def test_the_code_that_decides_results_is_all_there() -> None:
     assert not any(m.startswith(("tinyrm.sweep", "tinyrm.report", "tinyrm.cli")) for m in modules)
     assert {"tinyrm.warmup", "tinyrm.pretraining"} <= modules
     assert "tinyrm.evaluation.scoring" in modules and "tinyrm.evaluation.effects" not in modules  # reads results only
+    assert not modules & {f"tinyrm.evaluation.{name}" for name in ("bag", "calibration", "probes")}
 
 
 class Line:

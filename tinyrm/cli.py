@@ -24,6 +24,7 @@ from tinyrm import studies, sweep
 from tinyrm.config import PretrainingConfig, TinyRMConfig, compose, config_dir, explain, register, to_config
 from tinyrm.config.rules import BACKENDS
 from tinyrm.errors import ConfigError, Interrupted, StorageError, TinyRMError, did_you_mean
+from tinyrm.report import probing
 from tinyrm.serving import arguments as serving_arguments
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ CACHES = {
     "tokens": "tokenised pairs",
     "onnx": "models exported for ONNX Runtime",
     "warmups": "warmed backbones",
+    "bag": "what a bag of words says of pairs",
 }
 
 
@@ -104,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
     studies.add_commands(commands)
+    probing.add_command(commands)
     report = commands.add_parser("report", help="what one or several sweeps found, as a page that opens from disk")
     report.add_argument("names", nargs="+", metavar="NAME", help="of the sweeps, finished or running")
     report.add_argument("--storage", help="where they are (default: sweep.storage's own default)")
@@ -126,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cache": _cache,
         "pretrain": _begin_pretraining,
         "report": _report,
+        "probe": probing.run_command,
     }
     actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
     actions |= dict.fromkeys(studies.COMMANDS, lambda options: studies.run_command(options, _again))

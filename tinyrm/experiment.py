@@ -6,6 +6,8 @@ sweep's worker runs both end here. The folder it is given holds everything neede
     run.json              what ran and how it went: config, revision, versions, hardware, seeds, seconds, throughput
     metrics.json          every number with n and its 95% interval
     predictions.parquet   one row a test pair
+    dev_predictions.parquet  the same of the dev pairs, from the evaluation that chose the weights
+    probes.json           what is behind the accuracy: order, length, words, calibration
     rewardbench/          the same results as the `rewardbench` tools write them
     checkpoints/          last.ckpt, best.safetensors, history.json
     curves/               training curves
@@ -22,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from tinyrm import provenance, reuse, warmup
@@ -35,6 +38,9 @@ from tinyrm.errors import (
     TinyRMError,
 )
 from tinyrm.evaluation.backends import Backend, check_backend, choose_backend
+from tinyrm.evaluation.bag import bag_log_odds
+from tinyrm.evaluation.predictions import DEV_PREDICTIONS, write_predictions
+from tinyrm.evaluation.probes import PROBES, read_probes
 from tinyrm.evaluation.results import EvaluationResult, evaluate
 from tinyrm.evaluation.saved import write_results
 from tinyrm.evaluation.scoring import score
@@ -192,9 +198,11 @@ def _run(
         record["scoring"] = asdict(backend)
         scores = _score(merged, backend, test, config, frozen)
         result = evaluate(config.evaluation.benchmark, prepared.pairs.reported, scores, config.evaluation.partial)
+    _record_training(record, fitted)
+    with clock.phase("probe"):
+        _save_results(prepared, folder, record, scores, result, _dev_scores(fitted, dev))
     with clock.phase("save"):
-        _record_training(record, fitted)
-        _save(prepared, folder, record, net, merged, scores, result)
+        _save_model(prepared, folder, record, net, merged, result)
     record |= {"state": "complete", "seconds": clock.seconds}
     record["throughput"]["scored_pairs_per_second"] = round(len(test) / clock.seconds["evaluate"], 2)
     write_json(folder / RUN, record)
@@ -253,20 +261,34 @@ def _score(
     )
 
 
-def _save(
+def _save_results(
+    prepared: Prepared,
+    folder: Path,
+    record: dict[str, Any],
+    scores: PairScores,
+    result: EvaluationResult,
+    dev: PairScores | None,
+) -> None:
+    config, data, reported = prepared.config, prepared.data, prepared.pairs.reported
+    name = config.tracking.name or f"tinyrm/{config.model.id}-{record['config_hash']}"
+    bag = bag_log_odds(
+        data.train, data.dev, reported, fingerprints=record["fingerprints"], cache_dir=config.data.cache_dir
+    )
+    write_results(folder, result, reported, scores, name=name, bag=bag, dev=record["dev"], scoring=record["scoring"])
+    if dev is not None:
+        write_predictions(folder / DEV_PREDICTIONS, data.dev, dev)
+    write_json(folder / PROBES, read_probes(folder).to_json())
+
+
+def _save_model(
     prepared: Prepared,
     folder: Path,
     record: dict[str, Any],
     net: RewardNet,
     merged: RewardNet,
-    scores: PairScores,
     result: EvaluationResult,
 ) -> None:
     config = prepared.config
-    name = config.tracking.name or f"tinyrm/{config.model.id}-{record['config_hash']}"
-    write_results(
-        folder, result, prepared.pairs.reported, scores, name=name, dev=record["dev"], scoring=record["scoring"]
-    )
     if config.trainer.save_model == "none":
         return
     description = Description(
@@ -288,6 +310,17 @@ def _save(
         with_base=config.warmup.kind != "none",  # what the cache holds may be removed from it
         merged=merged.base_model,
     )
+
+
+def _dev_scores(fitted: FitResult, dev: EncodedPairs) -> PairScores | None:
+    """Those of the weights that were kept; None where there are none, or none to rely on."""
+    both = fitted.dev_log_odds
+    if both is None or both.shape[1] != len(dev):
+        return None
+    if not np.isfinite(both).all():
+        log.warning("The model gave log-odds of dev pairs that are not finite in %s: none are kept.", fitted.precision)
+        return None
+    return PairScores(both[0], both[-1], dev.truncated, dev.lengths.sum(axis=1))
 
 
 def _new_record(prepared: Prepared, folder: Path) -> dict[str, Any]:

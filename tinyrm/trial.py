@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
@@ -37,8 +36,8 @@ _DECIDING = (
 # Of these, what compares results that are there: a better report is no reason to train anew.
 _COMPARING = {
     *("tinyrm.config.claim", "tinyrm.model.costs"),
-    *(f"tinyrm.evaluation.{n}" for n in ("arms", "crossed", "effects", "paired", "power", "probes", "references")),
-    "tinyrm.evaluation.verdicts",
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "bag", "calibration", "crossed", "effects", "paired", "power")),
+    *(f"tinyrm.evaluation.{n}" for n in ("probes", "references", "verdicts")),
 }
 
 
@@ -129,7 +128,7 @@ class ReportProgress(Callback):
         if known is None:
             return  # known only at the end: nothing to prune by
         name, sign = known
-        evaluations, samples = history_of(trainer).evaluations, log_likelihoods(trainer, pl_module)
+        evaluations, samples = history_of(trainer).evaluations, log_likelihoods(pl_module)
         self.progress.report(evaluations[-1][name], len(evaluations), [sign * s for s in samples])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -149,14 +148,10 @@ def callbacks_of(config: TinyRMConfig) -> list[Callback]:
     return [ReportProgress(progress)] if progress is not None and config.trainer.devices == 1 else []
 
 
-def log_likelihoods(trainer: L.Trainer, module: Any) -> list[float]:
+def log_likelihoods(module: Any) -> list[float]:
     """(dev pairs,) log-probability of the better response, in the order of the dev split, whatever the batches."""
-    stream: Any = trainer.val_dataloaders
-    order = np.concatenate(stream.batches)
-    margins = torch.cat(module.dev_log_odds).double()
-    values = np.empty(len(order))
-    values[order] = torch.nn.functional.logsigmoid(margins).cpu().numpy()
-    return [float(v) for v in values]
+    margins = module.dev_log_odds().mean(dim=0).double()
+    return [float(v) for v in torch.nn.functional.logsigmoid(margins)]
 
 
 def result_of(experiment: ExperimentResult, config: TinyRMConfig) -> Result:

@@ -85,6 +85,7 @@ def test_sections_weigh_as_in_the_benchmark() -> None:
             if isinstance(getattr(chat, name), np.ndarray)
             else getattr(chat, name) + getattr(safety, name)
             for name in Predictions.__dataclass_fields__
+            if getattr(chat, name) is not None
         }
     )
     assert over_seeds({0: joined, 1: joined}, benchmark_of("pairs", joined)).value == pytest.approx(0.75)

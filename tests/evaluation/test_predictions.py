@@ -30,6 +30,22 @@ def test_written_and_read_back(tmp_path, pair, scored) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_what_a_bag_of_words_says_is_kept_beside(tmp_path, pair, scored) -> None:
+    data, bag = [pair("a"), pair("b")], np.array([0.5, -1.0])
+    write_predictions(tmp_path / "p.parquet", data, scored([1, 2]), bag)
+    read = read_predictions(tmp_path / "p.parquet")
+    assert read.bag_log_odds.tolist() == [0.5, -1.0]
+    assert read.prompt_words.tolist() == [1, 1]
+
+
+def test_files_of_earlier_versions_are_read(tmp_path, pair, scored) -> None:
+    path = tmp_path / "p.parquet"
+    write_predictions(path, [pair("a")], scored([1]))
+    pq.write_table(pq.read_table(path).drop_columns(["prompt_words", "bag_log_odds"]), path)
+    read = read_predictions(path)
+    assert (read.id, read.prompt_words, read.bag_log_odds) == (("a",), None, None)
+
+
 def test_the_columns_are_as_promised(tmp_path, pair, scored) -> None:
     write_predictions(tmp_path / "p.parquet", [pair("a")], scored([1]))
     assert pq.read_schema(tmp_path / "p.parquet").names == [f.name for f in fields(Predictions)]

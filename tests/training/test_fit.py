@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from tinyrm.config import TinyRMConfig, compose
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
+from tinyrm.evaluation.predictions import DEV_PREDICTIONS, read_predictions
 from tinyrm.experiment import run
 from tinyrm.runs import read_record
 from tinyrm.training import BEST, LAST, History
@@ -97,6 +99,7 @@ def test_a_crash_at_any_batch_then_resuming_ends_as_if_nothing_had_happened(
     ours, theirs = (History.read(d / "checkpoints") for d in (tmp_path, undisturbed))
     assert ours.evaluations == theirs.evaluations
     assert (ours.pairs, ours.tokens) == (theirs.pairs, theirs.tokens)
+    assert (tmp_path / DEV_PREDICTIONS).read_bytes() == (undisturbed / DEV_PREDICTIONS).read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
@@ -215,6 +218,12 @@ def test_two_processes_train_together_and_leave_one_model(tmp_path: Path) -> Non
     history = History.read(tmp_path / "checkpoints")
     assert history.end == "complete"
     assert [e["epoch"] for e in history.evaluations] == [0.5, 1.0, 1.5, 2.0]
+    # Each scored half of the dev pairs; what is kept has them all.
+    assert history.best is not None
+    dev = read_predictions(tmp_path / DEV_PREDICTIONS)
+    assert len(dev) == 12
+    assert (0.5 + 0.5 * np.sign(dev.log_odds)).mean() == pytest.approx(history.best["accuracy"])
+    assert np.logaddexp(0, -dev.log_odds).mean() == pytest.approx(history.best["loss"], abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinyrm.config import EvaluationConfig
 from tinyrm.evaluation.backends import choose_backend
 from tinyrm.evaluation.predictions import PREDICTIONS, write_predictions
@@ -68,13 +71,17 @@ def write_results(
     scores: PairScores,
     *,
     name: str,
+    bag: NDArray[np.float64] | None = None,
     **more: Any,
 ) -> None:
     """Write `metrics.json` (with `more` beside the numbers), `predictions.parquet` and `rewardbench/`.
 
+    Args:
+        bag: (n,) log-odds of a bag of words for the same pairs, where there is one.
+
     Raises:
         StorageError: no space or no permission; nothing half-written stays under a final name.
     """
-    write_predictions(folder / PREDICTIONS, pairs, scores)
+    write_predictions(folder / PREDICTIONS, pairs, scores, bag)
     write_rewardbench_json(folder / "rewardbench", result, pairs, scores, ModelCard(model=name))
     write_json(folder / METRICS, {**more, **result.to_json()})

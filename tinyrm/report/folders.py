@@ -11,6 +11,7 @@ from typing import Any
 from tinyrm.errors import DataError
 from tinyrm.evaluation.metrics import metric_from_json
 from tinyrm.evaluation.predictions import PREDICTIONS, Predictions, read_predictions
+from tinyrm.evaluation.probes import Probes, read_probes
 from tinyrm.evaluation.results import METRICS
 from tinyrm.report.study import Look, SectionScore, TestScores
 
@@ -65,4 +66,12 @@ def predictions_of(folder: Path) -> Predictions | None:
     try:
         return read_predictions(folder / PREDICTIONS)
     except DataError:
+        return None
+
+
+def probes_of(folder: Path) -> Probes | None:
+    """A trial's probes; None where it has no predictions that can be read."""
+    try:
+        return read_probes(folder)
+    except (DataError, ValueError):  # a file of another program may hold what is no log-odds
         return None

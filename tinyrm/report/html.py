@@ -27,6 +27,7 @@ PARTS = {
     "space": "Search space",
     "training": "Training",
     "test": "Test",
+    "probes": "Probes",
     "cost": "Cost",
 }
 INTERACTIVE = {"measure": "Measure", "curve": "Show", "cost": "Cost", "share": "Best share of trials"}

@@ -21,9 +21,20 @@ from tinyrm.evaluation.effects import SEED, Effects, effects
 from tinyrm.evaluation.metrics import undefined
 from tinyrm.evaluation.references import COMPARABLE, PAPER_FIGURES, PAPER_NOTE
 from tinyrm.masking import masked
-from tinyrm.report.folders import read_curve, read_json, read_metrics, test_scores
+from tinyrm.report.charts.base import SHOWN_ARMS, arm_label
+from tinyrm.report.folders import probes_of, read_curve, read_json, read_metrics, test_scores
 from tinyrm.report.ranking import arm_names, compared_arms, rank_arms
-from tinyrm.report.study import Ending, Importance, SectionScore, StudyReport, SweepRow, TestScores, TrialRow
+from tinyrm.report.study import (
+    ArmProbes,
+    ArmRow,
+    Ending,
+    Importance,
+    SectionScore,
+    StudyReport,
+    SweepRow,
+    TestScores,
+    TrialRow,
+)
 from tinyrm.sweep import End, open_studies
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.study import Study
@@ -79,6 +90,7 @@ def report_of(studies: Sequence[Study], storage: str | None = None) -> StudyRepo
         trials=tuple(rows),
         compared=tuple(compared),
         comparisons=tuple(comparisons),
+        probes=tuple(_probes(arms, rows)),
         endings=_endings(rows),
         references=PAPER_FIGURES,
         reference_note=PAPER_NOTE,
@@ -179,6 +191,17 @@ def _note_environment(run: Mapping[str, Any], found: dict[str, Any]) -> None:
     for name, value in told.items():
         if value not in (None, ""):
             found.setdefault(name, {})[masked(str(value))] = None
+
+
+def _probes(arms: Sequence[ArmRow], trials: Sequence[TrialRow]) -> list[ArmProbes]:
+    """Of the first trial of each of the best arms; whose folder is gone, or holds no predictions, is left out."""
+    place = {(t.sweep, t.number): Path(t.folder) for t in trials}
+    found = []
+    for arm in arms[:SHOWN_ARMS]:
+        probes = probes_of(place[arm.sweep, arm.trials[0]])
+        if probes is not None:
+            found.append(ArmProbes(arm.rank, arm.name, arm_label(arm), arm.trials[0], probes))
+    return found
 
 
 # --- sweeps

@@ -14,6 +14,7 @@ from typing import Any
 
 from tinyrm.evaluation.arms import ArmComparison
 from tinyrm.evaluation.effects import Effects
+from tinyrm.evaluation.probes import Probes
 from tinyrm.types import Metric
 
 
@@ -123,6 +124,22 @@ class ArmRow:
 
 
 @dataclass(frozen=True)
+class ArmProbes:
+    """What is behind an arm's test accuracy.
+
+    Attributes:
+        rank, arm, label: of the arm.
+        trial: number of the one whose predictions were probed, the arm's first.
+    """
+
+    rank: int
+    arm: str
+    label: str
+    trial: int
+    probes: Probes
+
+
+@dataclass(frozen=True)
 class Importance:
     """How much a parameter matters to the sweep's metric, by Optuna.
 
@@ -190,6 +207,7 @@ class StudyReport:
         arms: best by dev first.
         compared: names of the arms in `comparisons`.
         comparisons: each pair of the best arms, on test.
+        probes: of the best arms by dev, as far as their predictions are there.
         endings: failed, pruned and other trials without a result.
         references: figures of others, by name and section.
         comparable: whether `references` are on the same benchmark.
@@ -209,6 +227,7 @@ class StudyReport:
     trials: tuple[TrialRow, ...]
     compared: tuple[str, ...]
     comparisons: tuple[ArmComparison, ...]
+    probes: tuple[ArmProbes, ...]
     endings: tuple[Ending, ...]
     references: dict[str, dict[str, float]]
     reference_note: str

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,15 @@ from safetensors.torch import save_file
 
 from tinyrm.errors import Interrupted, NonFiniteLossError
 from tinyrm.files import atomic_path, storage_errors
-from tinyrm.training.history import BEST, LAST, History
+from tinyrm.training.history import BEST, BEST_DEV, LAST, History
 from tinyrm.training.trained import TrainedModule
 
 QUIET_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
 
 class Checkpoints(Callback):
-    """Writes `last.ckpt` (all that resuming needs), `best.safetensors` (trained weights of the best dev accuracy) and
-    the history.
+    """Writes `last.ckpt` (all that resuming needs), `best.safetensors` (trained weights of the best dev accuracy), what
+    goes with them (`best_dev.safetensors`: the log-odds of each dev pair) and the history.
 
     `last.ckpt` is written only between optimizer steps, where no gradient is half accumulated. At a batch that an
     evaluation follows it is written after the evaluation, so that a resumed run never skips one.
@@ -87,10 +87,12 @@ class Checkpoints(Callback):
         self.history.evaluations.append(entry)
         if module.judge(entry) > before:
             self.history.best_step = trainer.global_step
+            beside = module.kept_with_best()
             if trainer.is_global_zero:
-                trained = {k: v.cpu().contiguous() for k, v in module.net.trained_state().items()}
-                with atomic_path(self.folder / BEST) as temporary:
-                    save_file(trained, temporary)
+                # A process that ends between the two files goes on from a `last.ckpt` before them: both are made again.
+                if beside:
+                    _save(beside, self.folder / BEST_DEV)
+                _save(module.net.trained_state(), self.folder / BEST)
         elif self._out_of_patience():
             trainer.should_stop = True
             self.history.end = "stopped_early"
@@ -307,6 +309,11 @@ def history_of(trainer: L.Trainer) -> History:
 def _ours(module: L.LightningModule) -> TrainedModule:
     assert isinstance(module, TrainedModule)
     return module
+
+
+def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
 def _check_finite(trainer: L.Trainer) -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException
@@ -26,7 +29,7 @@ from tinyrm.model import PrefixStore, RewardNet
 from tinyrm.training.callbacks import QUIET_LOGGERS, Checkpoints, ProcessSettings, ProgressBar, StopOnSignal
 from tinyrm.training.datamodule import PairDataModule, StreamModule
 from tinyrm.training.frozen import FrozenStore
-from tinyrm.training.history import BEST, LAST, History
+from tinyrm.training.history import BEST, BEST_DEV, LAST, History
 from tinyrm.training.trained import TrainedModule
 
 log = logging.getLogger(__name__)
@@ -40,11 +43,14 @@ class FitResult:
         history: the evaluations of dev, how it ended, and what it cost.
         resumed: whether it went on from a checkpoint.
         precision: what `trainer.precision=auto` came to, in Lightning's words.
+        dev_log_odds: (orders, dev pairs) of the weights that were kept, see :meth:`TinyRM.dev_log_odds`; None where
+            the module keeps none, or the run began with a version that kept none.
     """
 
     history: History
     resumed: bool
     precision: str
+    dev_log_odds: NDArray[np.float64] | None = None
 
 
 def fit(
@@ -104,7 +110,7 @@ def fit(
         except ProcessRaisedException as error:
             raise _own_error(error) from error
     _load_best(module.net, folder / BEST)
-    return FitResult(History.read(folder), resumed, precision)
+    return FitResult(History.read(folder), resumed, precision, _dev_log_odds(folder / BEST_DEV))
 
 
 def choose_precision(config: LoopConfig) -> str:
@@ -181,6 +187,13 @@ def _load_best(net: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, value in trained.items():
             parameters[name].copy_(value)
+
+
+def _dev_log_odds(path: Path) -> NDArray[np.float64] | None:
+    if not path.is_file():
+        return None
+    kept: NDArray[np.float64] | None = load_arrays(path).get("dev_log_odds")
+    return None if kept is None else kept.astype(np.float64)
 
 
 @contextlib.contextmanager

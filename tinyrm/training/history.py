@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinyrm.files import write_json
 
-LAST, BEST, HISTORY = "last.ckpt", "best.safetensors", "history.json"
+LAST, BEST, BEST_DEV, HISTORY = "last.ckpt", "best.safetensors", "best_dev.safetensors", "history.json"
 
 
 @dataclass

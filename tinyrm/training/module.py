@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tinyrm.config import ObjectiveConfig, OptimizerConfig
@@ -38,7 +40,7 @@ class TinyRM(TrainedModule):
         super().__init__(net, optimizer, steps=steps, seed=seed, fused=fused)
         self.objective = objective
         self.both_orders = objective.orders == "both" and net.objective == "cloze"
-        self.dev_log_odds: list[Tensor] = []  # of the evaluation that runs or ran last: (pairs of a batch,) each
+        self._dev_batches: list[Tensor] = []  # of the evaluation that runs or ran last: (orders, pairs of a batch) each
 
     def training_step(self, batch: TensorBatch, batch_idx: int) -> Tensor:
         log_odds = self.net(batch)
@@ -59,7 +61,7 @@ class TinyRM(TrainedModule):
         return evaluation["accuracy"]
 
     def on_validation_epoch_start(self) -> None:
-        self.dev_log_odds = []
+        self._dev_batches = []
 
     def validation_step(self, batch: TensorBatch, batch_idx: int) -> None:
         scores = self.net(batch)
@@ -68,8 +70,25 @@ class TinyRM(TrainedModule):
         right = (mean > 0).float() + 0.5 * (mean == 0).float()
         consistent = (both.sign() == both[0].sign()).all(dim=0).float()
         pairs = len(mean)
-        self.dev_log_odds.append(mean.detach().float())
+        self._dev_batches.append(both.detach().float())
         shared: dict[str, Any] = {"on_epoch": True, "batch_size": pairs, "sync_dist": True}
         self.log("dev/accuracy", right.mean(), prog_bar=True, **shared)
         self.log("dev/loss", pairwise_loss(mean), **shared)
         self.log("dev/order_consistent", consistent.mean(), **shared)
+
+    def dev_log_odds(self) -> Tensor:
+        """(orders, dev pairs) log-odds that the chosen response is better, of the evaluation of dev that ran last.
+
+        In the order of the dev split, whatever the batches; 2 orders (chosen first, chosen second), or 1 where each
+        response is read alone. As training computes: in its precision, with the adapter beside the weights. Every
+        process takes part, and all get the whole.
+        """
+        stream: Any = self.trainer.val_dataloaders
+        values = torch.zeros(stream.orders, len(stream.pairs), device=self.device)
+        if self._dev_batches:  # a process among many may have had none
+            mine = torch.from_numpy(np.concatenate(stream.batches)).to(self.device)
+            values[:, mine] = torch.cat(self._dev_batches, dim=1)
+        return torch.as_tensor(self.trainer.strategy.reduce(values, reduce_op="sum")).cpu()
+
+    def kept_with_best(self) -> dict[str, Tensor]:
+        return {"dev_log_odds": self.dev_log_odds()}

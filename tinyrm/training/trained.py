@@ -59,6 +59,10 @@ class TrainedModule(L.LightningModule):
     def judge(self, evaluation: dict[str, float]) -> float:
         """How good an evaluation is: the weights of the best one are kept."""
 
+    def kept_with_best(self) -> dict[str, Tensor]:
+        """What to keep of an evaluation of dev beside its weights, should it be the best. Every process takes part."""
+        return {}
+
     def checked(self, loss: Tensor) -> Tensor:
         """The loss.
 
