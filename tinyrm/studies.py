@@ -94,9 +94,7 @@ def print_plan(found: StudyPlan, rates: Sequence[Rate], console: Console) -> Non
         console.print(Text(f"warm-up {name}: {flops / 1e15:,.3g} PFLOP, once for all seeds"))
     if not all(arm.work.known for arm in found.arms):
         console.print(
-            Text(
-                "The data are not on this machine: pairs as the hub counts them, rows as long as prompt.max_tokens lets."
-            )
+            Text("The data are not here: pairs as the hub counts them, rows as long as prompt.max_tokens lets them be.")
         )
     console.print(Text(f"In all {found.flops / 1e15:,.3g} PFLOP. Hours of one device:"))
     for rate in rates:

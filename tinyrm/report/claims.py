@@ -172,16 +172,23 @@ def judged(study: Study) -> Judged | None:
     claim = claim_in(Path(study.header()["folder"]))
     if not claim.contrasts:
         return None
-    records = [r for r in study.records() if r.state == End.COMPLETE and r.same_as is None]
-    names = {str(name) for r in records if (name := read_metrics(r.folder).get("benchmark"))}
+    records = study.records()
+    arms, benchmarks = arms_tested([r for r in records if r.state == End.COMPLETE])
+    paired = pairings(claim, [point_of(r) for r in records if r.overrides or r.params])
+    return judge_arms(claim, paired, arms, benchmarks)
+
+
+def arms_tested(complete: Sequence[TrialRecord]) -> tuple[dict[str, dict[int, Predictions]], set[str]]:
+    """The predictions of finished trials by arm and seed, and on which benchmarks they were tested."""
     arms: dict[str, dict[int, Predictions]] = {}
-    for record in records:
+    benchmarks = set()
+    for record in complete:
         found = predictions_of(record.folder)
-        if found is not None:
+        if found is not None and record.same_as is None:
             seed = int(record.params.get(SEED, record.info.get("seed", 0)))
             arms.setdefault(arm_name(point_of(record)), {})[seed] = found
-    paired = pairings(claim, [point_of(r) for r in study.records() if r.overrides or r.params])
-    return judge_arms(claim, paired, arms, names)
+            benchmarks.add(str(read_metrics(record.folder).get("benchmark")))
+    return arms, benchmarks
 
 
 def judge_arms(
@@ -200,7 +207,7 @@ def judge_arms(
         contrasts.append(
             Contrast(pairing.name, pairing.first, second, pairing.expect, pairing.margin, pairing.sections)
         )
-    findings = judge(known, contrasts, _table(next(iter(benchmarks)), known)) if there else []
+    findings = judge(known, contrasts, table_of_arms(next(iter(benchmarks)), known)) if there else []
     by_name = {f.contrast.name: f.verdict for f in findings}
     verdicts = {
         statement: joined(
@@ -224,7 +231,7 @@ def _why_not(pairing: Pairing, arms: Mapping[str, Seeds], benchmarks: set[str]) 
     return None
 
 
-def _table(name: str, arms: Mapping[str, Seeds]) -> Benchmark:
+def table_of_arms(name: str, arms: Mapping[str, Seeds]) -> Benchmark:
     """What the arms are counted by; of the data's own pairs, with those of every arm: a specialist has fewer."""
     tested = [predictions for seeds in arms.values() for predictions in seeds.values()]
     if name in FIXED:
