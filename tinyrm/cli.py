@@ -115,7 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add_argument("--wandb", action="store_true", help="save it to W&B too, as a report and a workspace view")
     report.add_argument("--project", help="of W&B (default: tracking.project of the sweep)")
     report.add_argument("--entity", help="of W&B (default: tracking.entity of the sweep, else the key's own)")
-    options = parser.parse_args(argv)
+    options, left = parser.parse_known_args(argv)
+    if left and not studies.take_overrides(options, left):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",

@@ -45,6 +45,14 @@ def add_commands(commands: Any) -> None:
     results.add_argument("--out", type=Path, default=Path("RESULTS.md"), help="the page (default: RESULTS.md)")
 
 
+def take_overrides(options: argparse.Namespace, left: Sequence[str]) -> bool:
+    """Add what argparse could not place: overrides that stand behind an option. False where they are none."""
+    if options.command not in ("plan", "reproduce") or not all("=" in w and not w.startswith("-") for w in left):
+        return False
+    options.overrides += left
+    return True
+
+
 def run_command(options: argparse.Namespace, run: Run) -> None:
     """Do what was asked.
 

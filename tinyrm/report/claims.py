@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from tinyrm.config import ClaimConfig, Pairing, arm_name, claim_of, pairings
 from tinyrm.config.claim import ARM, RULES, SEED, Point
+from tinyrm.errors import ConfigError, DataError
 from tinyrm.evaluation.arms import Seeds
 from tinyrm.evaluation.benchmarks import FIXED, Benchmark, benchmark_named, benchmark_of_places
 from tinyrm.evaluation.power import detectable_effect
@@ -19,6 +20,7 @@ from tinyrm.evaluation.predictions import Predictions
 from tinyrm.evaluation.verdicts import Contrast, Finding, Verdict, judge
 from tinyrm.report.folders import predictions_of, read_metrics
 from tinyrm.report.ranking import in_three_sections, table_of
+from tinyrm.report.study import ClaimRow
 from tinyrm.sweep import End
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.study import Study
@@ -176,6 +178,22 @@ def judged(study: Study) -> Judged | None:
     arms, benchmarks = arms_tested([r for r in records if r.state == End.COMPLETE])
     paired = pairings(claim, [point_of(r) for r in records if r.overrides or r.params])
     return judge_arms(claim, paired, arms, benchmarks)
+
+
+def claim_rows(study: Study) -> tuple[list[ClaimRow], list[str]]:
+    """For a report: a row a contrast, and what could not be judged."""
+    try:
+        found = judged(study)
+    except (ConfigError, DataError) as error:
+        return [], [f"The claim of {study.name} is not judged: {error}"]
+    if found is None:
+        return [], []
+    rows = []
+    for pairing, finding in zip(found.pairings, found.findings, strict=True):
+        whole = found.verdicts[pairing.statement].value
+        told = (pairing.name, finding.verdict.value, finding.effect, finding.p_holm, finding.detectable)
+        rows.append(ClaimRow(study.name, pairing.statement, whole, *told))
+    return rows, [f"Not judged in {study.name}: {reason}." for reason in found.missing]
 
 
 def arms_tested(complete: Sequence[TrialRecord]) -> tuple[dict[str, dict[int, Predictions]], set[str]]:
