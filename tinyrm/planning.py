@@ -18,7 +18,7 @@ from tinyrm.config import TinyRMConfig, arm_name, check, claim_of, claim_problem
 from tinyrm.config.claim import SEED
 from tinyrm.errors import ConfigError, DataError, ModelError, did_you_mean
 from tinyrm.evaluation.benchmarks import FIXED, Benchmark
-from tinyrm.model import build_net
+from tinyrm.model import Backbone, build_net
 from tinyrm.model.backbone import new_model
 from tinyrm.model.costs import Costs, costs, rows_of, shape_backbone
 from tinyrm.prompting import Layout
@@ -34,6 +34,7 @@ ASSUMED_SHARE = 0.45
 HUB_PAIRS = {"Skywork/Skywork-Reward-Preference-80K-v0.2": 77_000}
 _MEASURED_LENGTH, _MEASURED_ROWS, _STEPS = 256, 4, 3
 _COSTS: reuse.Last[Costs] = reuse.Last(64)
+_BACKBONES: reuse.Last[Backbone] = reuse.Last(8)
 _BYTES_OF_A_PREDICTION = 120  # a row of predictions.parquet
 
 
@@ -148,7 +149,7 @@ def plan(overrides: Sequence[str]) -> StudyPlan:
         SweepError: it is no grid, or its grammar is wrong.
     """
     question = asked(config_dir(), overrides)
-    configs = [to_config(config) for config in question.configs]
+    configs: list[TinyRMConfig] = [to_config(config) for config in question.configs]
     claim = claim_of(question.master)
     benchmark = _benchmark(configs[0])
     units = sections_of(benchmark) if benchmark else {}
@@ -182,13 +183,17 @@ def _problems(config: TinyRMConfig) -> list[str]:
     try:
         facts = None
         if config.model.shape or config.model.source == "packaged":
-            facts = shape_backbone(config).facts(config.prompt, config.objective.kind)
+            facts = _backbone(config).facts(config.prompt, config.objective.kind)
         check(config, facts)
     except ConfigError as error:
         return list(error.problems)
     except ModelError as error:
         return [str(error)]
     return []
+
+
+def _backbone(config: TinyRMConfig) -> Backbone:
+    return _BACKBONES.get(repr(asdict(config.model)), lambda: shape_backbone(config))
 
 
 def _benchmark(config: TinyRMConfig) -> Benchmark | None:
@@ -222,7 +227,7 @@ def _work(config: TinyRMConfig) -> Work:
         train = min(whole - dev - test or data.max_train_pairs or 0, data.max_train_pairs or whole)
         longest = config.prompt.max_tokens
         return Work(train, min(dev, data.max_dev_pairs or dev), reported or test, longest, known=False)
-    backbone = shape_backbone(config)
+    backbone = _backbone(config)
     layout = Layout.of(config.objective.kind, config.prompt, backbone.tokenizer, backbone.segment_types)
     encoded = pairs.encode(layout, backbone, config.data.cache_dir)
     rows = sum(part.lengths.size for part in encoded)
@@ -251,7 +256,7 @@ def _decides(config: TinyRMConfig) -> list[object]:
 
 
 def _counted(config: TinyRMConfig, length: int) -> Costs:
-    return _COSTS.get((repr(_decides(config)), length), lambda: costs(config, length))
+    return _COSTS.get((repr(_decides(config)), length), lambda: costs(config, length, _backbone(config)))
 
 
 def _warmups(arms: Sequence[ArmPlan]) -> dict[str, float]:
@@ -279,7 +284,7 @@ def _stored(arm: ArmPlan) -> int:
 def measured_rate(config: TinyRMConfig) -> Rate:
     """Operations a second of real training steps of this shape, with random weights, on this machine's device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone = shape_backbone(config)
+    backbone = _backbone(config)
     net = build_net(
         new_model(backbone, config.objective.kind),
         backbone.family,
@@ -299,7 +304,7 @@ def measured_rate(config: TinyRMConfig) -> Rate:
     def step() -> None:
         with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             loss = net.scores(rows).float().sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         if device == "cuda":
             torch.cuda.synchronize()
 

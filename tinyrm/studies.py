@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measure or not rates:
         configs = {arm.config.model.id: arm.config for arm in found.arms}
         rates += [measured_rate(c) for c in (list(configs.values()) if options.measure else [found.arms[0].config])]
-    print_plan(found, [*rates, *assumed_rates()], Console(width=None))
+    print_plan(found, [*rates, *assumed_rates()], Console() if sys.stdout.isatty() else Console(width=130))
 
 
 def print_plan(found: StudyPlan, rates: Sequence[Rate], console: Console) -> None:

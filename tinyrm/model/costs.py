@@ -96,7 +96,7 @@ def costs(config: TinyRMConfig, length: int, backbone: Backbone | None = None) -
         with torch.no_grad():
             prefix = _counted(lambda: net.prefix(rows)) / _ROWS
     net.train()
-    whole = _counted(lambda: net.scores(rows).sum().backward()) / _ROWS
+    whole = _counted(lambda: torch.autograd.backward(net.scores(rows).sum())) / _ROWS
     trained, parameters = count_parameters(net)
     hidden = int(net.base_model.config.hidden_size)
     return Costs(trained, parameters, prefix, forward, whole - forward, 4 * hidden if config.freeze else 0)

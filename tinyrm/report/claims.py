@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tinyrm.config import ClaimConfig, Pairing, arm_name, claim_of, pairings
 from tinyrm.config.claim import ARM, RULES, SEED, Point
@@ -160,7 +160,7 @@ def claim_in(folder: Path) -> ClaimConfig:
     if not path.is_file():
         return ClaimConfig()
     loaded = OmegaConf.load(path)
-    return claim_of(OmegaConf.create({"claim": loaded.get("claim")}) if loaded.get("claim") else OmegaConf.create({}))
+    return claim_of(loaded) if isinstance(loaded, DictConfig) else ClaimConfig()
 
 
 def point_of(record: TrialRecord) -> dict[str, str]:
@@ -203,7 +203,7 @@ def arms_tested(complete: Sequence[TrialRecord]) -> tuple[dict[str, dict[int, Pr
     for record in complete:
         found = predictions_of(record.folder)
         if found is not None and record.same_as is None:
-            seed = int(record.params.get(SEED, record.info.get("seed", 0)))
+            seed = int(str(record.params.get(SEED, record.info.get("seed", 0))))
             arms.setdefault(arm_name(point_of(record)), {})[seed] = found
             benchmarks.add(str(read_metrics(record.folder).get("benchmark")))
     return arms, benchmarks

@@ -5,6 +5,7 @@ A record holds no path, no host and nothing of the data but counts and fingerpri
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -217,7 +218,9 @@ def _within(predictions: Predictions, table: Benchmark, strata: set[str]) -> Pre
     keep = np.array([table.key(*at) in strata for at in places])
 
     def part(column: Any) -> Any:
-        return column[keep] if isinstance(column, np.ndarray) else tuple(np.array(column, dtype=object)[keep])
+        if column is None:  # of predictions that an older version wrote
+            return None
+        return column[keep] if isinstance(column, np.ndarray) else tuple(itertools.compress(column, keep))
 
     return Predictions(**{f.name: part(getattr(predictions, f.name)) for f in fields(Predictions)})
 

@@ -54,6 +54,14 @@ class App:
         """What beside the config decides a result (the code): a sweep goes on only with the same."""
         return {}
 
+    def conclusions(self, study: Any) -> Sequence[str]:
+        """What to print below the table of a sweep that is done; what it raises is logged, no more.
+
+        Args:
+            study: a :class:`~.study.Study`, to be read.
+        """
+        return ()
+
     def finished(self, study: Any) -> None:
         """Called by the last one out, when a sweep's table has been written. What it raises is logged, no more.
 
