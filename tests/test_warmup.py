@@ -235,7 +235,7 @@ class _SignalAt(Callback):
 def test_a_stopped_one_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small("warmup=mlm", f"data.cache_dir={tmp_path}/cache", "trainer.checkpoint_steps=2")
     monkeypatch.setattr(warmup, "_Heed", _SignalAt)
-    with pytest.raises(Interrupted, match="after optimizer step 5"):
+    with pytest.raises(Interrupted, match="after optimizer step"):
         run(config, tmp_path / "run")
     monkeypatch.undo()
     assert read_record(tmp_path / "run")["state"] == "interrupted"  # type: ignore[index]

@@ -36,8 +36,8 @@ _DECIDING = (
 # Of these, what compares results that are there: a better report is no reason to train anew.
 _COMPARING = {
     *("tinyrm.config.claim", "tinyrm.model.costs"),
-    *(f"tinyrm.evaluation.{n}" for n in ("arms", "bag", "calibration", "crossed", "effects", "paired", "power")),
-    *(f"tinyrm.evaluation.{n}" for n in ("probes", "references", "verdicts")),
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "contrasts", "crossed", "effects", "paired", "power", "references")),
+    *(f"tinyrm.evaluation.{n}" for n in ("bag", "calibration", "probes", "verdicts")),
 }
 
 
@@ -205,6 +205,6 @@ def _code() -> dict[str, str]:
 # Of these, what compares results that are there: a better report is no reason to train anew.
 _COMPARING = {
     *("tinyrm.config.claim", "tinyrm.model.costs"),
-    *(f"tinyrm.evaluation.{n}" for n in ("arms", "crossed", "effects", "paired", "power", "probes", "references")),
-    "tinyrm.evaluation.verdicts",
+    *(f"tinyrm.evaluation.{n}" for n in ("arms", "contrasts", "crossed", "effects", "paired", "power", "references")),
+    *(f"tinyrm.evaluation.{n}" for n in ("bag", "calibration", "probes", "verdicts")),
 }

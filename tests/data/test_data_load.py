@@ -99,6 +99,23 @@ def test_sections_make_a_specialist(folder: Path) -> None:
     assert data.report.dropped["pairs of other sections"] == 27
 
 
+def test_subsets_that_train_has_nothing_of_can_be_left_out(write: Any, rows: Any, tmp_path: Path) -> None:
+    def named(start: str, *subsets: str) -> list[dict[str, Any]]:
+        return [{**row, "subset": s} for s, row in zip(subsets, rows(len(subsets), start), strict=True)]
+
+    write("d/train.jsonl", named("t", "a", "a", "b"))
+    write("d/dev.jsonl", named("d", "a", "c"))
+    write("d/test.jsonl", named("e", "b", "c", "a", "d"))
+    kept, dropped = (load_folder(tmp_path / "d", unseen_subsets=choice) for choice in ("keep", "drop"))
+    assert [len(kept.dev), len(kept.test)] == [2, 4]
+    assert [p.subset for p in dropped.dev + dropped.test] == ["a", "b", "a"]
+    assert len(dropped.train) == 3
+    assert dropped.report.dropped["pairs of subsets that train has nothing of"] == 3
+    write("d/test.jsonl", named("e", "c"))
+    with pytest.raises(DataError, match=r"the test split is empty: .*data\.unseen_subsets=keep"):
+        load_folder(tmp_path / "d", unseen_subsets="drop")
+
+
 def test_a_section_that_is_not_there(folder: Path) -> None:
     with pytest.raises(
         DataError, match=r"no section 'reasonning' .* Sections: chat, reasoning\. Did you mean 'reasoning'"

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from tinyrm.errors import DataError
 from tinyrm.evaluation.benchmarks import REWARDBENCH, REWARDBENCH2
-from tinyrm.evaluation.paired import compare, mcnemar, paired_difference
+from tinyrm.evaluation.paired import compare, mcnemar, paired_difference, two_way_bootstrap
 from tinyrm.evaluation.predictions import predictions
 
 
@@ -40,6 +40,20 @@ def test_strata_are_weighed_and_drawn_apart() -> None:
     assert (metric.value, metric.low, metric.high) == (0.75, 0.75, 0.75)
     with pytest.raises(ValueError, match=r"no weight for \['b'\]"):
         paired_difference(difference, ["a", "a", "b", "b", "b", "b"], {"a": 1})
+
+
+def test_drawing_seeds_and_pairs_at_once() -> None:
+    """Where only pairs vary it is the plain bootstrap; where only seeds do, seeds are drawn."""
+    strata, weights = np.array(["s"] * 1000), {"s": 1.0}
+    pairs = np.repeat([1.0, 0.0, -1.0], [120, 800, 80])
+    metric, error = two_way_bootstrap(np.stack([pairs] * 3), strata, weights), 1.96 * pairs.std() / np.sqrt(1000)
+    assert (metric.value, metric.n) == (pytest.approx(0.04), 1000)
+    assert (metric.low, metric.high) == (pytest.approx(0.04 - error, abs=0.003), pytest.approx(0.04 + error, abs=0.003))
+    seeds = two_way_bootstrap(np.array([[1.0] * 1000, [0.0] * 1000, [0.0] * 1000]), strata, weights)
+    assert (seeds.value, seeds.low, seeds.high) == (pytest.approx(1 / 3), 0, 1)  # 1 in 27 draws the first seed thrice
+    both = two_way_bootstrap(np.stack([pairs, -pairs]), strata, {"s": -2.0})
+    assert both.value == pytest.approx(0)
+    assert both == two_way_bootstrap(np.stack([pairs, -pairs]), strata, {"s": -2.0})
 
 
 def test_compare_aligns_by_id_and_counts_discordant_units(pair, scored) -> None:

@@ -209,6 +209,8 @@ def _meaning(config: TinyRMConfig | PretrainingConfig) -> dict[str, Any]:
         node.pop(leaf, None)
     if plain.get("warmup", {}).get("kind") == "none":  # nor do the settings of what is not done
         del plain["warmup"]
+    if plain.get("data", {}).get("unseen_subsets") == "keep":  # as before there was a choice
+        del plain["data"]["unseen_subsets"]
     return plain
 
 

@@ -30,6 +30,7 @@ PREFIXES = ("auto", "on", "off")
 PREFIX_DTYPES = ("32", "bf16")
 OPTIMIZERS = ("adamw", "muon")
 OPTIMIZER_KERNELS = ("fused", "plain")
+UNSEEN = ("keep", "drop")
 SAVED = ("auto", "merged", "adapter", "none")
 LOGGERS = ("csv", "tensorboard", "wandb")
 CLOZE_SLOTS = ("prompt", "a", "b", "mask")
@@ -97,6 +98,7 @@ def _choices(c: TinyRMConfig) -> Iterator[str]:
         ("trainer.precision", c.trainer.precision, PRECISIONS),
         ("trainer.progress", c.trainer.progress, ("auto", "on", "off")),
         ("trainer.save_model", c.trainer.save_model, SAVED),
+        ("data.unseen_subsets", c.data.unseen_subsets, UNSEEN),
         ("speed.dora", c.speed.dora, DORAS),
         ("speed.last_layer", c.speed.last_layer, LAST_LAYERS),
         ("speed.prefix", c.speed.prefix, PREFIXES),

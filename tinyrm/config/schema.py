@@ -41,6 +41,7 @@ class DataConfig(SourceConfig):
     """A source, or a `mixture` of sources, and what is done to its pairs."""
 
     sections: list[str] = field(default_factory=list)  # keep only these; empty keeps all
+    unseen_subsets: str = "keep"  # keep | drop: pairs of dev and test in a subset that train has nothing of
     mixture: list[SourceConfig] = field(default_factory=list)  # where given, replaces the single source above
     dev_fraction: float = 0.1  # of the prompts, where the source has no dev split
     test_fraction: float = 0.1  # of the prompts, where the source has no test split

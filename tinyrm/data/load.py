@@ -49,7 +49,8 @@ def load(config: DataConfig, *, evaluation: Sequence[PreferencePair] = ()) -> Pa
     """Read every source, complete its splits, and keep what the config asks for.
 
     In this order: read; cut missing splits from train by prompt; keep `config.sections`; drop duplicates; drop train
-    pairs with a prompt of dev, test or `evaluation`, and dev pairs with one of the latter two; take
+    pairs with a prompt of dev, test or `evaluation`, and dev pairs with one of the latter two; drop what
+    `config.unseen_subsets` says; take
     `config.max_*_pairs`, and from the sources of a mixture as many train pairs as their weights say. Weights are about
     train: dev and test keep the pairs of every source (up to their limits). The same config and data give the same.
 
@@ -87,6 +88,8 @@ def load(config: DataConfig, *, evaluation: Sequence[PreferencePair] = ()) -> Pa
     steps.take(
         "dev pairs with a prompt of test or the benchmark", without_prompts(steps.sources, "dev", reported, keys)
     )
+    if config.unseen_subsets == "drop":
+        steps.take("pairs of subsets that train has nothing of", _of_train_subsets(steps.sources))
     steps.take("pairs over the weights and limits", _sized(steps.sources, configs, config))
 
     steps.check_not_empty(test_too=not evaluation)
@@ -99,6 +102,15 @@ def load(config: DataConfig, *, evaluation: Sequence[PreferencePair] = ()) -> Pa
 def _of_sections(sources: Sequence[Splits], wanted: Container[str]) -> list[Splits]:
     return [
         {split: [pair for pair in pairs if pair.section in wanted] for split, pairs in splits.items()}
+        for splits in sources
+    ]
+
+
+def _of_train_subsets(sources: Sequence[Splits]) -> list[Splits]:
+    """Dev and test without the subsets that no train split has."""
+    seen = {(pair.section, pair.subset) for splits in sources for pair in splits["train"]}
+    return [
+        {split: [pair for pair in pairs if (pair.section, pair.subset) in seen] for split, pairs in splits.items()}
         for splits in sources
     ]
 
@@ -173,6 +185,8 @@ class _Steps:
             return (
                 f"It has {', '.join(there)}: change data.sections, or give data whose {split} split has these sections."
             )
+        if "subsets" in reason:
+            return "Set data.unseen_subsets=keep, or give train pairs of the subsets that evaluate."
         if "prompt" in reason:
             return "Every prompt of it is also in a split that evaluates: give data whose prompts differ."
         return f"Raise data.max_{split}_pairs or the weights of the mixture."

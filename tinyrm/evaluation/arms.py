@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,14 +138,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def units_of(predictions: Predictions, benchmark: Benchmark) -> CountedUnits:
     """Credit of each pair, or of each question where the benchmark counts those, sorted by stratum and name."""
-    strata = [benchmark.key(*at) for at in zip(predictions.section, predictions.subset, strict=True)]
-    names = predictions.id
+    keys, question = _placed(predictions.section, predictions.subset, predictions.id, predictions.group, benchmark)
+    return CountedUnits(keys, credit(predictions.log_odds, question))
+
+
+@lru_cache(maxsize=8)
+def _placed(
+    section: tuple[str, ...],
+    subset: tuple[str, ...],
+    ids: tuple[str, ...],
+    group: tuple[str | None, ...],
+    benchmark: Benchmark,
+) -> tuple[tuple[tuple[str, str], ...], NDArray[np.int64]]:
+    """Units in order, and which one each pair belongs to. The runs of a study have the same pairs: placed once."""
+    strata = [benchmark.key(*at) for at in zip(section, subset, strict=True)]
+    names = ids
     if benchmark.unit == "question":
-        names = tuple(group or name for group, name in zip(predictions.group, predictions.id, strict=True))
+        names = tuple(whole or name for whole, name in zip(group, ids, strict=True))
     keys = list(zip(strata, names, strict=True))
     order = {key: number for number, key in enumerate(sorted(set(keys)))}
-    question = np.array([order[key] for key in keys], dtype=np.int64)
-    return CountedUnits(tuple(order), credit(predictions.log_odds, question))
+    return tuple(order), np.array([order[key] for key in keys], dtype=np.int64)
 
 
 def stacked(units: Sequence[CountedUnits]) -> NDArray[np.float64]:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 
 from tinyrm.errors import ConfigError
 from tinyrm.evaluation.crossed import half_width
 
-_QUANTILES = (np.arange(2000) + 0.5) / 2000  # at which the spread between seeds may turn out
+_QUANTILES = (np.arange(1000) + 0.5) / 1000  # at which the spread between seeds may turn out
 
 
 def power_of(
@@ -35,12 +37,19 @@ def power_of(
         alpha: two-sided level of the test.
         df: degrees of freedom of `units`.
     """
-    drawn = special.chdtri(seeds - 1, 1 - _QUANTILES) / (seeds - 1) if seeds > 1 else np.zeros(1)
-    half = half_width(units, df, (between + noise) * drawn, noise, seeds, alpha)
+    half = half_width(units, df, (between + noise) * _spreads(seeds), noise, seeds, alpha)
     deviation = math.sqrt(units + between)
     if deviation == 0:
         return 1.0 if abs(effect) > 0 else 0.0
     return float(np.mean(special.ndtr((abs(effect) - half) / deviation)))
+
+
+@cache
+def _spreads(seeds: int) -> NDArray[np.float64]:
+    """Variance between so many seeds over its mean, at equally likely values."""
+    if seeds == 1:
+        return np.zeros(1)
+    return np.asarray(special.chdtri(seeds - 1, 1 - _QUANTILES) / (seeds - 1), dtype=np.float64)
 
 
 def smallest_effect(
@@ -77,7 +86,7 @@ def detectable_effect(
     power: float = 0.8,
     alpha: float = 0.05,
     comparisons: int = 1,
-    shared: float = 1.0,
+    shared: float | None = None,
 ) -> float:
     """Smallest true difference of two arms that a study shows with this power, as a fraction (0.02 is 2 points).
 
@@ -92,8 +101,9 @@ def detectable_effect(
             (two good models of one family: often 0.1 to 0.2).
         seed_sd: standard deviation over seeds of the *difference* that the two arms would show on endless pairs; where
             the seeds of two arms have nothing in common, sqrt(2) times that of an arm.
-        shared: the part of the variance of a pair's difference that is the same in every seed; the rest is averaged out
-            over seeds. 1, the default, claims nothing; for arms that differ no more than their own seeds do it is 0.
+        shared: the part of the variance of a pair's difference that is the same in every seed; the rest is noise that
+            seeds average out, but also what makes their spread hard to read. For arms that differ no more than their
+            own seeds do it is 0. None takes the least favourable, which few seeds find in noise and many in its lack.
 
     Raises:
         ConfigError: a number that cannot be (names all of them).
@@ -102,15 +112,20 @@ def detectable_effect(
     if problems:
         raise ConfigError(problems)
     single = math.fsum(weight**2 * discordance / n[name] for name, weight in weights.items() if weight)
-    noise = single * (1 - shared) / seeds if seeds > 1 else 0.0
-    return smallest_effect(
-        units=single * shared + noise if seeds > 1 else single,
-        noise=noise,
-        between=seed_sd**2 / seeds if seeds > 1 else 0.0,
-        seeds=seeds,
-        power=power,
-        alpha=alpha / comparisons,
-    )
+    found = []
+    for part in np.linspace(0, 1, 5) if shared is None else [shared]:
+        noise = single * (1 - part) / seeds if seeds > 1 else 0.0
+        found.append(
+            smallest_effect(
+                units=single * part + noise if seeds > 1 else single,
+                noise=noise,
+                between=seed_sd**2 / seeds if seeds > 1 else 0.0,
+                seeds=seeds,
+                power=power,
+                alpha=alpha / comparisons,
+            )
+        )
+    return max(found)
 
 
 def _problems(
@@ -122,7 +137,7 @@ def _problems(
     power: float,
     alpha: float,
     comparisons: int,
-    shared: float,
+    shared: float | None,
 ) -> list[str]:
     rules = [
         (bool(weights) and any(weights.values()), "weights must name a section"),
@@ -134,6 +149,6 @@ def _problems(
         (0 < power < 1, f"power must lie between 0 and 1, got {power}"),
         (0 < alpha < 1, f"alpha must lie between 0 and 1, got {alpha}"),
         (comparisons >= 1, f"comparisons must be at least 1, got {comparisons}"),
-        (0 <= shared <= 1, f"shared is a share between 0 and 1, got {shared}"),
+        (shared is None or 0 <= shared <= 1, f"shared is a share between 0 and 1, got {shared}"),
     ]
     return [f"{message}." for holds, message in rules if not holds]
