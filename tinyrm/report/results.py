@@ -162,6 +162,7 @@ def _contrast(finding: Finding) -> dict[str, Any]:
         "n": finding.n,
         "detectable": finding.detectable,
         "equivalent": finding.equivalent,
+        "learnt": finding.learnt,
     }
 
 

@@ -60,15 +60,16 @@ def _claims(records: Sequence[Record]) -> Iterator[str]:
     yield (
         "*Could have seen*: the smallest true effect that 80% of studies as large would show, with the variances found "
         "and corrected for the contrasts of its study. A verdict rests on the test, corrected after Holm over the "
-        "contrasts of a study; *no worse* and *the same* are within the margin that stands beside them. A claim with "
-        "several contrasts is supported by all of them, or by any where its study says so."
+        "contrasts of a study; *no worse* and *the same* are within the margin that stands beside them, and undecided "
+        "where neither arm is shown to beat guessing: then there was nothing to lose. A claim with several contrasts is "
+        "supported by all of them, or by any where its study says so."
     )
 
 
 def _contrast(c: Record) -> str:
     expected = _EXPECTED[c["expect"]] + ("" if c["expect"] == "better" else f" (margin {100 * c['margin']:.0f})")
     cells = (
-        f"{_text(c['name'])}: {c['verdict']}",
+        f"{_text(c['name'])}: {c['verdict']}" + ("" if c["learnt"] else " (neither arm is shown to beat guessing)"),
         expected,
         _difference(c["effect"]),
         _p(c["p_holm"]),
