@@ -61,8 +61,8 @@ def _claims(records: Sequence[Record]) -> Iterator[str]:
         "*Could have seen*: the smallest true effect that 80% of studies as large would show, with the variances found "
         "and corrected for the contrasts of its study. A verdict rests on the test, corrected after Holm over the "
         "contrasts of a study; *no worse* and *the same* are within the margin that stands beside them, and undecided "
-        "where neither arm is shown to beat guessing: then there was nothing to lose. A claim with several contrasts is "
-        "supported by all of them, or by any where its study says so."
+        "where neither arm is shown to beat guessing: then there was nothing to lose. A claim with several contrasts "
+        "is supported by all of them, or by any where its study says so."
     )
 
 
