@@ -66,10 +66,15 @@ def test_a_plan_counts_trials_pairs_and_disk() -> None:
 
 
 def test_a_full_study_is_planned_without_the_hub(tmp_path: Path) -> None:
-    found = plan([*study_overrides("paper", "full"), f"data.cache_dir={tmp_path}", "seed=0,1,2,3"])
-    assert found.trials == 3 * 4 * 4 * 4
+    contrast = "claim.contrasts=[{first: 'freeze=7', second: 'freeze=0', expect: no_worse}]"
+    fewer = ["adapter.rank=16", "freeze=0,7", "prompt=terse,instruct", "seed=0,1,2,3", contrast]
+    found = plan([*study_overrides("paper", "full"), f"data.cache_dir={tmp_path}", *fewer])
+    assert (found.trials, len(found.arms)) == (16, 4)
     assert {arm.seeds for arm in found.arms} == {4}
-    assert len(found.detectable) == 4 and all(0 < effect < 0.2 for effect in found.detectable.values())
+    names = [f"freeze=7 against freeze=0 (prompt={prompt})" for prompt in ("terse", "instruct")]
+    assert list(found.detectable) == names and all(0 < effect < 0.2 for effect in found.detectable.values())
+    deep = next(a for a in found.arms if a.config.freeze == 7)
+    assert deep.flops < found.arms[0].flops
     arm = found.arms[0]
     assert arm.work.test == 2985 and not arm.work.known and arm.work.length == 2048
     assert arm.work.train == 77_000 - 2 * 7_700
