@@ -11,7 +11,10 @@ from tinyrm.config import ClaimConfig, ContrastConfig, pairings
 from tinyrm.evaluation.benchmarks import REWARDBENCH, pairs_benchmark
 from tinyrm.evaluation.verdicts import Verdict
 from tinyrm.report.claims import detectable, expected_lines, joined, judged, sections_of
+from tinyrm.report.html import html_page
+from tinyrm.report.markdown import markdown
 from tinyrm.report.ranking import in_three_sections
+from tinyrm.report.reading import read_report
 
 
 def test_each_statement_has_a_verdict(tmp_path: Path, claimed: Any) -> None:
@@ -31,6 +34,22 @@ def test_each_statement_has_a_verdict(tmp_path: Path, claimed: Any) -> None:
 
 def test_a_study_without_a_claim_has_no_verdict(tmp_path: Path, claimed: Any) -> None:
     assert judged(claimed(tmp_path, claim=None)) is None
+
+
+def test_a_report_begins_with_the_verdicts(tmp_path: Path, claimed: Any) -> None:
+    claimed(tmp_path)
+    report = read_report(["made"], f"sqlite:///{tmp_path}/sweeps.db")
+    assert [(c.claim, c.verdict) for c in report.claims] == [
+        ("undecided", "supported"),
+        ("supported", "supported"),
+        ("refuted", "refuted"),
+    ]
+    assert report.sweeps[0].question == "Better is better."
+    page = html_page(report)
+    assert page.index('<section id="claims">') < page.index('<section id="part-')
+    assert "<td>Worse is no worse.</td><td><b>refuted</b></td>" in page
+    assert "Not judged in made: skill=good against skill=lost" in page
+    assert "| Worse is no worse. | refuted |" in markdown(report)
 
 
 @pytest.mark.parametrize(
