@@ -16,7 +16,10 @@ LEAVES = {"errors", "types", "provenance", "files", "masking"}  # may use each o
 ABOVE = {
     "tracking",
     "experiment",
+    "planning",
     "pretraining",
+    "reproducing",
+    "studies",
     "reuse",
     "runs",
     "serving",

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.logging import RichHandler
 
-from tinyrm import sweep
+from tinyrm import studies, sweep
 from tinyrm.config import (
     PretrainingConfig,
     TinyRMConfig,
@@ -123,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sync.add_argument("folders", nargs="*", type=Path, help="of runs or sweeps (default: outputs and multirun)")
     serving_arguments.add_commands(commands)
     sweep.add_commands(commands)
+    studies.add_commands(commands)
     probing.add_command(commands)
     report = commands.add_parser("report", help="what one or several sweeps found, as a page that opens from disk")
     report.add_argument("names", nargs="+", metavar="NAME", help="of the sweeps, finished or running")
@@ -132,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add_argument("--wandb", action="store_true", help="save it to W&B too, as a report and a workspace view")
     report.add_argument("--project", help="of W&B (default: tracking.project of the sweep)")
     report.add_argument("--entity", help="of W&B (default: tracking.entity of the sweep, else the key's own)")
-    options = parser.parse_args(argv)
+    options, left = parser.parse_known_args(argv)
+    if left and not studies.take_overrides(options, left):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
@@ -149,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "probe": probing.run_command,
     }
     actions |= dict.fromkeys(serving_arguments.COMMANDS, serving_arguments.run_command)
+    actions |= dict.fromkeys(studies.COMMANDS, lambda options: studies.run_command(options, _again))
     kind = PretrainingConfig if options.command == "pretrain" else TinyRMConfig
     return _guarded(lambda: actions[options.command](options), options.verbose, kind)
 

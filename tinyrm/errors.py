@@ -50,6 +50,10 @@ class ModelError(TinyRMError):
     exit_code = 2
 
 
+class ReproductionError(TinyRMError):
+    """A study that was run again does not say what its record says."""
+
+
 class NonFiniteLossError(TinyRMError, FloatingPointError):
     """The training loss became NaN or infinite. The run ends; its last good checkpoint is kept."""
 

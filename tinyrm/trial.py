@@ -111,16 +111,20 @@ class TinyRMApp(App):
         """The same with its secrets masked."""
         return str(masked(text))
 
+    def conclusions(self, study: Study) -> Sequence[str]:
+        """The verdicts on the study's claim."""
+        from tinyrm.report.claims import judged
+
+        found = judged(study)
+        return [] if found is None else found.lines()
+
     def finished(self, study: Study) -> None:
         """Write the report beside the table of trials: once a sweep, in this process."""
-        from tinyrm.report.claims import judged
         from tinyrm.report.reading import report_of  # their libraries take a second to import
         from tinyrm.report.writing import default_place, write_report
 
         report = report_of([study])
         log.info("Report: %s", write_report(report, "html", default_place(report, "html")))
-        if claim := judged(study):
-            log.info("\n".join(claim.lines()))
 
 
 class ReportProgress(Callback):

@@ -21,7 +21,8 @@ from tinyrm.evaluation.predictions import write_predictions
 from tinyrm.evaluation.results import evaluate
 from tinyrm.files import write_json
 from tinyrm.sweep.outcome import OUTCOME, OVERRIDES, Outcome
-from tinyrm.sweep.study import HEADER, PLAN
+from tinyrm.sweep.storage import open_storage
+from tinyrm.sweep.study import HEADER, PLAN, Study
 from tinyrm.types import PairScores, PreferencePair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,3 +250,34 @@ def thousand(build: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The storage of a study of 1,000 trials, named `made`."""
     trials, known = big_space(build, 1000)
     return make_study(tmp_path_factory.mktemp("thousand"), trials, distributions=known, sampler="tpe")
+
+
+CLAIM = """
+claim:
+  statement: Better is better.
+  contrasts:
+    - {first: skill=good, second: skill=bad}
+    - {statement: It learns., first: skill=good, second: chance, sections: {chat: 1}}
+    - {statement: Worse is no worse., first: skill=bad, second: skill=good, expect: no_worse, margin: 0.05}
+    - {first: skill=good, second: skill=lost}
+"""
+
+
+def claimed_study(folder: Path, claim: str | None = CLAIM) -> Study:
+    """Two arms that differ and one that failed, with a claim about them."""
+    trials = [
+        Made({"skill": name, "seed": seed}, skill=level)
+        for name, level in (("good", 2.0), ("bad", 0.0))
+        for seed in range(3)
+    ]
+    trials += [Made({"skill": "lost", "seed": 0}, end="failed", dev=None, skill=None, message="ValueError: /a/b c")]
+    url = make_study(folder, trials, pairs=300)
+    if claim is not None:
+        (folder / "made" / "multirun.yaml").write_text(claim)
+    return Study(open_storage(url, create=False), "made", 10)
+
+
+@pytest.fixture(scope="session")
+def claimed() -> Any:
+    """See :func:`claimed_study`."""
+    return claimed_study

@@ -7,7 +7,6 @@ layers, adapters, and a last layer that reads one position are counted as they a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,19 +89,17 @@ def costs(config: TinyRMConfig, length: int, backbone: Backbone | None = None) -
     """What the net of a config costs for rows of `length` tokens."""
     net = net_without_numbers(config, backbone or shape_backbone(config))
     rows = rows_of(net, _ROWS, length, "meta")
-    forward = _counted(lambda: net.scores(rows)) / _ROWS
+    net.train()
+    with FlopCounterMode(display=False) as counter:
+        scores = net.scores(rows).sum()
+        forward = counter.get_total_flops() / _ROWS
+        torch.autograd.backward(scores)
+        whole = counter.get_total_flops() / _ROWS
     prefix = 0.0
     if net.freeze and net.runner is not None:
-        with torch.no_grad():
-            prefix = _counted(lambda: net.prefix(rows)) / _ROWS
-    net.train()
-    whole = _counted(lambda: net.scores(rows).sum().backward()) / _ROWS
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net.prefix(rows)
+        prefix = counter.get_total_flops() / _ROWS
     trained, parameters = count_parameters(net)
     hidden = int(net.base_model.config.hidden_size)
     return Costs(trained, parameters, prefix, forward, whole - forward, 4 * hidden if config.freeze else 0)
-
-
-def _counted(action: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        action()
-    return float(counter.get_total_flops())

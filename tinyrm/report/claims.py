@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tinyrm.config import ClaimConfig, Pairing, arm_name, claim_of, pairings
 from tinyrm.config.claim import ARM, RULES, SEED, Point
+from tinyrm.errors import ConfigError, DataError
 from tinyrm.evaluation.arms import Seeds
 from tinyrm.evaluation.benchmarks import FIXED, Benchmark, benchmark_named, benchmark_of_places
 from tinyrm.evaluation.power import detectable_effect
@@ -19,6 +20,7 @@ from tinyrm.evaluation.predictions import Predictions
 from tinyrm.evaluation.verdicts import Contrast, Finding, Verdict, judge
 from tinyrm.report.folders import predictions_of, read_metrics
 from tinyrm.report.ranking import in_three_sections, table_of
+from tinyrm.report.study import ClaimRow
 from tinyrm.sweep import End
 from tinyrm.sweep.outcome import TrialRecord
 from tinyrm.sweep.study import Study
@@ -158,7 +160,7 @@ def claim_in(folder: Path) -> ClaimConfig:
     if not path.is_file():
         return ClaimConfig()
     loaded = OmegaConf.load(path)
-    return claim_of(OmegaConf.create({"claim": loaded.get("claim")}) if loaded.get("claim") else OmegaConf.create({}))
+    return claim_of(loaded) if isinstance(loaded, DictConfig) else ClaimConfig()
 
 
 def point_of(record: TrialRecord) -> dict[str, str]:
@@ -172,16 +174,39 @@ def judged(study: Study) -> Judged | None:
     claim = claim_in(Path(study.header()["folder"]))
     if not claim.contrasts:
         return None
-    records = [r for r in study.records() if r.state == End.COMPLETE and r.same_as is None]
-    names = {str(name) for r in records if (name := read_metrics(r.folder).get("benchmark"))}
+    records = study.records()
+    arms, benchmarks = arms_tested([r for r in records if r.state == End.COMPLETE])
+    paired = pairings(claim, [point_of(r) for r in records if r.overrides or r.params])
+    return judge_arms(claim, paired, arms, benchmarks)
+
+
+def claim_rows(study: Study) -> tuple[list[ClaimRow], list[str]]:
+    """For a report: a row a contrast, and what could not be judged."""
+    try:
+        found = judged(study)
+    except (ConfigError, DataError) as error:
+        return [], [f"The claim of {study.name} is not judged: {error}"]
+    if found is None:
+        return [], []
+    rows = []
+    for pairing, finding in zip(found.pairings, found.findings, strict=True):
+        whole = found.verdicts[pairing.statement].value
+        told = (pairing.name, finding.verdict.value, finding.effect, finding.p_holm, finding.detectable)
+        rows.append(ClaimRow(study.name, pairing.statement, whole, *told))
+    return rows, [f"Not judged in {study.name}: {reason}." for reason in found.missing]
+
+
+def arms_tested(complete: Sequence[TrialRecord]) -> tuple[dict[str, dict[int, Predictions]], set[str]]:
+    """The predictions of finished trials by arm and seed, and on which benchmarks they were tested."""
     arms: dict[str, dict[int, Predictions]] = {}
-    for record in records:
+    benchmarks = set()
+    for record in complete:
         found = predictions_of(record.folder)
-        if found is not None:
-            seed = int(record.params.get(SEED, record.info.get("seed", 0)))
+        if found is not None and record.same_as is None:
+            seed = int(str(record.params.get(SEED, record.info.get("seed", 0))))
             arms.setdefault(arm_name(point_of(record)), {})[seed] = found
-    paired = pairings(claim, [point_of(r) for r in study.records() if r.overrides or r.params])
-    return judge_arms(claim, paired, arms, names)
+            benchmarks.add(str(read_metrics(record.folder).get("benchmark")))
+    return arms, benchmarks
 
 
 def judge_arms(
@@ -200,7 +225,7 @@ def judge_arms(
         contrasts.append(
             Contrast(pairing.name, pairing.first, second, pairing.expect, pairing.margin, pairing.sections)
         )
-    findings = judge(known, contrasts, _table(next(iter(benchmarks)), known)) if there else []
+    findings = judge(known, contrasts, table_of_arms(next(iter(benchmarks)), known)) if there else []
     by_name = {f.contrast.name: f.verdict for f in findings}
     verdicts = {
         statement: joined(
@@ -224,7 +249,7 @@ def _why_not(pairing: Pairing, arms: Mapping[str, Seeds], benchmarks: set[str]) 
     return None
 
 
-def _table(name: str, arms: Mapping[str, Seeds]) -> Benchmark:
+def table_of_arms(name: str, arms: Mapping[str, Seeds]) -> Benchmark:
     """What the arms are counted by; of the data's own pairs, with those of every arm: a specialist has fewer."""
     tested = [predictions for seeds in arms.values() for predictions in seeds.values()]
     if name in FIXED:

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tinyrm.report.charts import Chart, charts_of
-from tinyrm.report.story import amount, answers, chosen_by, dev, share
+from tinyrm.report.story import amount, answers, chosen_by, dev, p_value, points, share
 from tinyrm.report.study import ArmRow, StudyReport, TrialRow, plain
 
 _PAGE = Path(__file__).parent / "page"
@@ -51,6 +51,8 @@ def html_page(report: StudyReport) -> str:
         titles=PARTS,
         arms=[_arm_cells(report, arm) for arm in report.arms],
         share=share,
+        points=points,
+        p_value=p_value,
         percent=lambda x: "-" if x is None or math.isnan(x) else f"{100 * x:.1f}",
         text=lambda value: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value),
         style=Markup((_PAGE / "page.css").read_text(encoding="utf-8")),

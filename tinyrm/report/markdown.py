@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tinyrm.report.story import amount, answers, chosen_by, dev, p_value, share
+from tinyrm.report.story import amount, answers, chosen_by, dev, p_value, points, share
 from tinyrm.report.study import StudyReport
 
 _SHOWN = 30
@@ -17,7 +17,14 @@ def markdown(report: StudyReport) -> str:
     parts += ["\n".join(f"- **{escaped(q)}**: {escaped(a)}" for q, a in answers(report))]
     if report.notes:
         parts.append("\n".join(f"- {escaped(note)}" for note in report.notes))
-    parts += [*_ranking(report), *_effects(report), *_comparisons(report), *_endings(report), *_again(report)]
+    parts += [
+        *_claims(report),
+        *_ranking(report),
+        *_effects(report),
+        *_comparisons(report),
+        *_endings(report),
+        *_again(report),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -33,6 +40,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "| " + " | ".join(escaped(c.removeprefix(">")) for c in columns) + " |"
     rule = "| " + " | ".join("---:" if c.startswith(">") else "---" for c in columns) + " |"
     return "\n".join([head, rule, *("| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows)])
+
+
+def _claims(report: StudyReport) -> list[str]:
+    if not report.claims:
+        return []
+    rows = [
+        (c.statement, c.claim, c.contrast, c.verdict, points(c.effect), p_value(c.p_holm), f"{100 * c.detectable:.1f}")
+        for c in report.claims
+    ]
+    columns = ["claim", "verdict", "contrast", "verdict of it", ">difference on test, points [95%]", ">p, Holm"]
+    return ["## Claims", table([*columns, ">could have seen, points"], rows)]
 
 
 def _ranking(report: StudyReport) -> list[str]:

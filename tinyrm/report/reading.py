@@ -22,11 +22,13 @@ from tinyrm.evaluation.metrics import undefined
 from tinyrm.evaluation.references import COMPARABLE, PAPER_FIGURES, PAPER_NOTE
 from tinyrm.masking import masked
 from tinyrm.report.charts.base import SHOWN_ARMS, arm_label
+from tinyrm.report.claims import claim_in, claim_rows
 from tinyrm.report.folders import probes_of, read_curve, read_json, read_metrics, test_scores
 from tinyrm.report.ranking import arm_names, compared_arms, rank_arms
 from tinyrm.report.study import (
     ArmProbes,
     ArmRow,
+    ClaimRow,
     Ending,
     Importance,
     SectionScore,
@@ -78,6 +80,7 @@ def report_of(studies: Sequence[Study], storage: str | None = None) -> StudyRepo
     benchmark = benchmarks[0] if len(benchmarks) == 1 else None
     arms = rank_arms(rows, sweeps, benchmark)
     compared, comparisons, said = compared_arms(arms, rows, benchmark)
+    claims, unjudged = _claims(studies)
     return StudyReport(
         title=", ".join(s.name for s in sweeps),
         command=_report_command([s.name for s in sweeps], storage),
@@ -97,8 +100,14 @@ def report_of(studies: Sequence[Study], storage: str | None = None) -> StudyRepo
         comparable=benchmark == COMPARABLE,
         config_differences=_differences(sweeps),
         environment={k: tuple(v) for k, v in found["environment"].items()},
-        notes=tuple(_notes(sweeps, rows, benchmarks, said)),
+        notes=(*_notes(sweeps, rows, benchmarks, said), *unjudged),
+        claims=tuple(claims),
     )
+
+
+def _claims(studies: Sequence[Study]) -> tuple[list[ClaimRow], list[str]]:
+    found = [claim_rows(study) for study in studies]
+    return [row for rows, _ in found for row in rows], [reason for _, reasons in found for reason in reasons]
 
 
 def _report_command(names: Sequence[str], storage: str | None) -> str:
@@ -218,7 +227,7 @@ def _sweep(study: Study, header: Mapping[str, Any], trials: Sequence[TrialRow]) 
     metrics = dict(header["metrics"])
     return SweepRow(
         name=study.name,
-        question=masked(_question(command, trials, metrics)),
+        question=masked(claim_in(Path(header["folder"])).statement or _question(command, trials, metrics)),
         metrics=metrics,
         sampler=str(header["sampler"]),
         command=masked(typed),

@@ -36,6 +36,12 @@ def amount(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def points(difference: Metric) -> str:
+    """`+1.2 [-0.3, +2.7]`, in points of a hundred."""
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def p_value(p: float) -> str:
     """`p = 0.013`, `p < 0.0001`."""
     if math.isnan(p):

@@ -195,6 +195,26 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class ClaimRow:
+    """A contrast that decides a claim.
+
+    Attributes:
+        statement: the claim; `claim` is its verdict, from all its contrasts.
+        contrast, verdict: of this row; `effect` on test, first minus second.
+        detectable: the smallest true effect that a study as large can be expected to show.
+    """
+
+    sweep: str
+    statement: str
+    claim: str
+    contrast: str
+    verdict: str
+    effect: Metric
+    p_holm: float
+    detectable: float
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """Everything a report shows.
 
@@ -214,6 +234,7 @@ class StudyReport:
         config_differences: between the sweeps, by dotted key: one value a sweep.
         environment: code, versions and hardware of the trials; more than one value where they differ.
         notes: what a reader must know.
+        claims: what the sweeps say of the claims that they were made for.
     """
 
     title: str
@@ -235,6 +256,7 @@ class StudyReport:
     config_differences: dict[str, tuple[Any, ...]]
     environment: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    claims: tuple[ClaimRow, ...] = ()
 
     @property
     def best(self) -> ArmRow | None:

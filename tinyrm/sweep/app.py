@@ -62,6 +62,14 @@ class App:
         """A trial's message or traceback as the study may keep it: without what is secret."""
         return text
 
+    def conclusions(self, study: Any) -> Sequence[str]:
+        """What to print below the table of a sweep that is done; what it raises is logged, no more.
+
+        Args:
+            study: a :class:`~.study.Study`, to be read.
+        """
+        return ()
+
     def finished(self, study: Any) -> None:
         """Called by the last one out, when a sweep's table has been written. What it raises is logged, no more.
 

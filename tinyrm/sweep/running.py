@@ -103,7 +103,7 @@ class Run:
             return study.records()
         finish_if_last(study, self.app)
         records = study.records()
-        _print_result(study, records)
+        _print_result(study, records, self.app)
         failed = [r for r in records if r.failed]
         if failed:
             raise TrialsFailedError(_failures(study.name, failed, len(records)))
@@ -371,13 +371,18 @@ def _count(question: Question) -> int:
     return min(question.space.size, question.n_trials or question.space.size)
 
 
-def _print_result(study: Study, records: Sequence[TrialRecord]) -> None:
+def _print_result(study: Study, records: Sequence[TrialRecord], app: App) -> None:
     header = study.header()
     print_line(ranking_table(study.name, header, records))
     order = ranked(header["metrics"], records)
     if order:
         print_line(Text(f"best: {best_line(header, order[0])}"))
     print_line(Text(f"{header['folder']}: {CSV}, {PARQUET}, one folder a trial"))
+    try:
+        for line in app.conclusions(study):
+            print_line(Text(line))
+    except Exception as error:  # as after `finished`
+        log.warning("What was to be said of sweep %s failed: %s", study.name, error)
 
 
 def _failures(name: str, failed: Sequence[TrialRecord], total: int) -> str:
