@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,37 @@ def test_rows_that_an_attempt_could_not_send_come_with_the_next(
     assert told.exit_code == 0
     steps = [row["_step"] for row in map(json.loads, told.history)]
     assert steps == sorted(set(steps))
+
+
+class Deafens(Callback):
+    """Has the server take no more once it has the first rows."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+
+    def on_train_batch_end(self, trainer: object, module: object, outputs: object, batch: object, index: int) -> None:
+        until = time.monotonic() + 60
+        while index == 4 and not any(run.history for run in self.server.runs.values()) and time.monotonic() < until:
+            time.sleep(0.1)
+        self.server.deaf = index >= 4
+
+
+def test_sync_sends_what_is_missing_of_an_attempt_that_was_online(
+    small: list[str], tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`wandb sync` itself would append all rows to those that are there."""
+    monkeypatch.setenv("WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL", "0.1")
+    config = compose([*small, "tracking.patience_s=3", "trainer.batch_pairs=2"])
+    result = run(config, tmp_path / "run", callbacks=[Deafens(server)])
+    (told,) = server.runs.values()
+    expected = losses(tmp_path / "run", 0)
+    assert 0 < len(told.history) < len(expected)
+    server.deaf = False
+    assert main(["sync", str(tmp_path / "run")]) == 0
+    assert [row[AXIS] for row in told.rows("train/loss")] == sorted(expected)
+    assert arrived(told) == pytest.approx(expected)
+    assert json.loads(told.summary)["test/overall/accuracy"] == result.evaluation.overall.accuracy.value
+    assert told.exit_code == 0
 
 
 def test_offline_and_then_sync(small: list[str], tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

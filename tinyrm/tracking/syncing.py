@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tinyrm.errors import ConfigError, TinyRMError
 from tinyrm.tracking import service
-from tinyrm.tracking.wandb_run import OWNER, SYNCED, began
+from tinyrm.tracking.transcript import read_transcript, send_missing
+from tinyrm.tracking.wandb_run import AXIS, OWNER, SYNCED, began, mark_synced
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,10 @@ def sync(folders: Sequence[Path]) -> Synced:
             raise ConfigError(
                 f"{len(waiting)} runs wait for W&B, but there is no key: `wandb login`, or WANDB_API_KEY."
             )
-        _upload_all(waiting)
+        for file in waiting:
+            if not file.parent.name.startswith("offline-"):
+                _complete(file)
+        _upload_all([file for file in waiting if not _is_synced(file)])
     left = [file for file in waiting if not _is_synced(file)]
     if left:
         raise TinyRMError(
@@ -103,6 +107,34 @@ def _is_running(attempt: Path) -> bool:
         return any(time.time() - file.stat().st_mtime < _SILENT_S for file in attempt.glob("*.wandb"))
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _complete(file: Path) -> None:
+    """Send what the server lacks of an attempt that was online: `wandb sync` would send all its rows once more.
+
+    An artifact that had not been sent is not: it stays in the run folder. Where this fails, `wandb sync` tries.
+    """
+    import wandb
+
+    told = read_transcript(file)
+    if told.run is None:
+        return
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            settings = wandb.Settings(
+                silent=True, console="off", disable_git=True, disable_code=True, x_disable_meta=True,
+                x_save_requirements=False, init_timeout=30, finish_timeout=60, finish_timeout_raises=True,
+            )  # fmt: skip
+            run = wandb.init(
+                mode="online", project=told.run.project or None, entity=told.run.entity or None, id=told.run.run_id,
+                resume="must", dir=scratch, reinit="create_new", settings=settings,
+            )  # fmt: skip
+            send_missing(run, AXIS, [file])
+            run.summary.update(told.summary)
+            run.finish(exit_code=told.exit_code)
+        mark_synced(file.parent)
+    except Exception as error:  # as a server that does not know the run
+        log.warning("W&B: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def _upload_all(files: Sequence[Path]) -> None:

@@ -22,7 +22,7 @@ from tinyrm.errors import ConfigError
 from tinyrm.masking import masked
 from tinyrm.tracking import service
 from tinyrm.tracking.identity import Identity
-from tinyrm.tracking.transcript import rows
+from tinyrm.tracking.transcript import send_missing
 
 log = logging.getLogger(__name__)
 
@@ -87,16 +87,7 @@ class WandbRun:
         Args:
             folder: the run folder.
         """
-
-        def send() -> None:
-            known = self._run.summary.get(AXIS, -1)  # of the server, as the run goes on under its id
-            for file in _attempts(folder, self._folder):
-                missing = [row for row in rows(file) if row.get(AXIS, -1) > known]
-                for row in missing:
-                    self._run.log(row)
-                known = max([known, *(row[AXIS] for row in missing)])
-
-        self._try(send)
+        self._try(lambda: send_missing(self._run, AXIS, _attempts(folder, self._folder)))
 
     def summarise(self, numbers: Mapping[str, Any]) -> None:
         """Put flat numbers and texts beside the run's name."""
@@ -131,7 +122,7 @@ class WandbRun:
                 _forget()
         else:
             if self._online:
-                self._try(lambda: _mark_synced(self._folder))
+                self._try(lambda: mark_synced(self._folder))
         self._try(lambda: (self._folder / OWNER).unlink(missing_ok=True))
 
     def _try(self, action: Callable[[], Any]) -> None:
@@ -237,7 +228,8 @@ def _own(folder: Path) -> None:
     (folder / OWNER).write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
 
 
-def _mark_synced(folder: Path) -> None:
+def mark_synced(folder: Path) -> None:
+    """Note that all of an attempt is on the server."""
     for written in folder.glob("*.wandb"):
         written.with_name(written.name + SYNCED).touch()
 
