@@ -39,7 +39,8 @@ def test_every_point_composes_and_the_claim_fits(name: str, size: str) -> None:
     for point, config in zip(found.points, found.configs, strict=True):
         check(to_config(config))
         seeds.setdefault(str({k: v for k, v in point.items() if k != "seed"}), set()).add(point["seed"])
-    assert set(map(len, seeds.values())) == {3}
+    (count,) = set(map(len, seeds.values()))
+    assert count >= 3
     assert all(p.first != p.second for p in pairings(claim, found.points))
 
 

@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
     results = commands.add_parser("results", help="RESULTS.md from the records of finished studies")
     results.add_argument("names", nargs="*", help="finished studies to record first; none: only write RESULTS.md anew")
     results.add_argument("--storage", help="where they are (default: sweep.storage's own default)")
+    results.add_argument("--note", action="append", default=[], help="what a reader must know of how they came about")
     results.add_argument("--results", type=Path, default=Path("sweeps/results"), help="folder of the records")
     results.add_argument("--out", type=Path, default=Path("RESULTS.md"), help="the page (default: RESULTS.md)")
 
@@ -68,7 +69,7 @@ def run_command(options: argparse.Namespace, run: Run) -> None:
     elif options.command == "results":
         from tinyrm.report.results import record_studies, write_page
 
-        record_studies(options.names, options.storage, options.results)
+        record_studies(options.names, options.storage, options.results, options.note)
         print(f"written to: {write_page(options.results, options.out)}")
     else:
         from tinyrm.reproducing import reproduce

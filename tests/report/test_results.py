@@ -51,6 +51,14 @@ def test_the_page_says_what_the_records_say(recorded: Path) -> None:
     assert write_page(recorded / "results", recorded / "RESULTS.md").read_text(encoding="utf-8") == page
 
 
+def test_a_note_stays_when_a_study_is_recorded_again(recorded: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{recorded}/sweeps.db"
+    for notes in (["Begun *twice*."], []):
+        record_studies(["made"], url, tmp_path / "results", notes)
+        page = write_page(tmp_path / "results", tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+        assert "Note: Begun \\*twice\\*." in page
+
+
 def test_user_text_is_no_markup(recorded: Path, tmp_path: Path) -> None:
     record = json.loads((recorded / "results" / "made.json").read_text())
     record["contrasts"][0]["name"] = "a | b <script>alert(1)</script>\n# c"

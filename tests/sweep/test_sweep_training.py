@@ -44,7 +44,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> None:
     """Wait for its end."""
     try:
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=900)
     finally:
         process.kill()
     assert process.returncode == 0, output

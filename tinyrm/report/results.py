@@ -44,8 +44,13 @@ _BUDGET = (
 _PATH = re.compile(r"(?<![\w.:/])~?/[\w.@-]+(?:/[\w.@-]+)+")
 
 
-def record_studies(names: Sequence[str], storage: str | None, folder: Path) -> list[Path]:
+def record_studies(names: Sequence[str], storage: str | None, folder: Path, notes: Sequence[str] = ()) -> list[Path]:
     """Write the record of each of these studies into `folder`; give where they are.
+
+    Args:
+        names, storage: the studies.
+        folder: of the records.
+        notes: what a reader must know of how these studies came about; without any, those of an earlier record stay.
 
     Raises:
         SweepError: no such storage or sweep.
@@ -54,7 +59,8 @@ def record_studies(names: Sequence[str], storage: str | None, folder: Path) -> l
     written = []
     for study in open_studies(list(dict.fromkeys(names)), storage) if names else []:
         place = folder / f"{study.name}.json"
-        write_json(place, record_of(study))
+        kept = list(notes) or read_json(place).get("notes", [])
+        write_json(place, record_of(study) | {"notes": kept})
         written.append(place)
     return written
 

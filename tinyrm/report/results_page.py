@@ -86,6 +86,9 @@ def _study(record: Record, place: str) -> Iterator[str]:
     if record["statement"]:
         yield f"> {_text(record['statement'])}"
         yield ""
+    for note in record.get("notes", []):
+        yield f"Note: {_text(note)}"
+        yield ""
     if record["contrasts"]:
         yield f"![effects and intervals of {record['name']}]({place}/{record['name']}.svg)"
         yield ""
