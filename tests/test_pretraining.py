@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_never_had(
     # Tokenizers break ties by chance: begin with that of the other run.
     shutil.copytree(finished.folder / "tokenizer", tmp_path / "tokenizer")
     real = pretraining.fit
-    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: real(*a, **k, callbacks=[_SignalAt(7)]))
+    monkeypatch.setattr(pretraining, "fit", lambda *a, **k: real(*a, **{**k, "callbacks": [_SignalAt(7)]}))
     with pytest.raises(Interrupted, match="after optimizer step"):
         run(small(corpus), tmp_path)
     record = read_record(tmp_path)
