@@ -237,6 +237,13 @@ def figure(record: Record) -> str:
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
+        # The labels' width is that of the font at hand here; a reader's may be wider.
+        "padding": {
+            "left": 5 + 1.5 * max((len(str(row["contrast"])) for row in rows), default=0),
+            "right": 5,
+            "top": 5,
+            "bottom": 5,
+        },
         "width": 420,
         "height": {"step": 28},
         "data": {"values": rows},
