@@ -18,9 +18,8 @@ from tinyrm.config import TinyRMConfig, arm_name, check, claim_of, claim_problem
 from tinyrm.config.claim import SEED
 from tinyrm.errors import ConfigError, DataError, ModelError, did_you_mean
 from tinyrm.evaluation.benchmarks import FIXED, Benchmark
-from tinyrm.model import Backbone, build_net
-from tinyrm.model.backbone import new_model
-from tinyrm.model.costs import Costs, costs, rows_of, shape_backbone
+from tinyrm.model import Backbone
+from tinyrm.model.costs import Costs, costs, random_net, rows_of, shape_backbone
 from tinyrm.prompting import Layout
 from tinyrm.report.claims import detectable, sections_of, table_for
 from tinyrm.report.ranking import in_three_sections
@@ -285,16 +284,7 @@ def measured_rate(config: TinyRMConfig) -> Rate:
     """Operations a second of real training steps of this shape, with random weights, on this machine's device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone = _backbone(config)
-    net = build_net(
-        new_model(backbone, config.objective.kind),
-        backbone.family,
-        objective=config.objective.kind,
-        freeze=config.freeze,
-        adapter=config.adapter,
-        verbalizers=(0, 1),
-        seed=0,
-        speed=config.speed,
-    ).to(device)
+    net = random_net(config, backbone).to(device)
     net.train()
     count = 64 if device == "cuda" else _MEASURED_ROWS
     length = min(_MEASURED_LENGTH, config.prompt.max_tokens)

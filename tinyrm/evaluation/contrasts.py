@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyrm.config.claim import EXPECTATIONS
 from tinyrm.errors import DataError, did_you_mean
 from tinyrm.evaluation.arms import CountedUnits, Seeds, share_of, stacked
 from tinyrm.evaluation.benchmarks import Benchmark, Section
 from tinyrm.evaluation.crossed import Crossed, crossed
 from tinyrm.evaluation.paired import mcnemar
 
-EXPECTATIONS = ("better", "no_worse", "same")
 COIN = {"pair": 0.5, "question": 0.25}  # credit of guessing; a question has three worse responses (RewardBench 2)
 
 

@@ -58,19 +58,24 @@ def shape_backbone(config: TinyRMConfig) -> Backbone:
     return find_backbone(model)
 
 
+def random_net(config: TinyRMConfig, backbone: Backbone) -> RewardNet:
+    """The net of a config with random weights: its shape, for what it costs."""
+    return build_net(
+        new_model(backbone, config.objective.kind),
+        backbone.family,
+        objective=config.objective.kind,
+        freeze=config.freeze,
+        adapter=config.adapter,
+        verbalizers=(0, 1),
+        seed=0,
+        speed=config.speed,
+    )
+
+
 def net_without_numbers(config: TinyRMConfig, backbone: Backbone) -> RewardNet:
-    """The net of a config on the `meta` device."""
+    """The same on the `meta` device."""
     with torch.device("meta"):
-        return build_net(
-            new_model(backbone, config.objective.kind),
-            backbone.family,
-            objective=config.objective.kind,
-            freeze=config.freeze,
-            adapter=config.adapter,
-            verbalizers=(0, 1),
-            seed=0,
-            speed=config.speed,
-        )
+        return random_net(config, backbone)
 
 
 def rows_of(net: RewardNet, rows: int, length: int, device: str) -> dict[str, Tensor]:

@@ -127,7 +127,8 @@ def detectable(claim: ClaimConfig, paired: Sequence[Pairing], units: Mapping[str
             pairing.sections or overall,
             seeds,
             discordance=claim.discordance,
-            seed_sd=claim.seed_sd,
+            # That of a difference: two arms vary each by themselves, a rule not at all.
+            seed_sd=claim.seed_sd * math.sqrt(1 if pairing.second in RULES else 2),
             power=claim.power,
             comparisons=len(paired),
         )
