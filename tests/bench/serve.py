@@ -36,7 +36,7 @@ def main() -> None:
         "library": lambda: library.measure(model, 40 if quick else 1000, 5 if quick else 200),
         "load": lambda: load.measure(options.run, load.Expected(model, 64), 1.0 if quick else 15.0),
         "soak": lambda: load.soak(options.run, load.Expected(model, 64), 0.05 if quick else 10.0),
-        "grpo": lambda: grpo.measure(model, 3 if quick else 60),
+        "grpo": lambda: [grpo.measure(model, 3 if quick else 60, seed) for seed in range(1 if quick else 3)],
     }
     found = {}
     for part in parts:

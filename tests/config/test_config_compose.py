@@ -29,6 +29,13 @@ NEEDS = {
 }
 
 
+def _written(path: Path) -> dict[str, Any]:
+    """What a choice's file sets, from the root of the config."""
+    written: Any = OmegaConf.to_container(OmegaConf.load(CONF / path)) or {}
+    everywhere = (CONF / path).read_text().startswith("# @package _global_")
+    return written if everywhere else {str(path.parent): written}
+
+
 def problem(*overrides: str) -> str:
     with pytest.raises(ConfigError) as caught:
         check(compose(overrides))
@@ -45,11 +52,18 @@ def test_every_choice_composes_and_passes_the_rules(choice: str) -> None:
     config = compose([choice, *NEEDS.get(choice, [])])
     check(config)
     group, name = choice.split("=")
-    written = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml")) or {}
-    chosen: Any = getattr(config, group)
-    for key, value in written.items():
-        if value != "???":
-            assert getattr(chosen, key) == value
+    for part, keys in _written(Path(group, f"{name}.yaml")).items():
+        for key, value in keys.items():
+            if value != "???":
+                assert getattr(getattr(config, part), key) == value
+
+
+def test_nano_brings_its_learning_rate_and_the_command_line_wins() -> None:
+    assert compose().optimizer.lr == compose(["model=nano"]).optimizer.lr == 2e-3
+    assert compose(["model=minilm"]).optimizer.lr == 1e-3
+    assert compose(["model=nano", "optimizer.lr=1e-4"]).optimizer.lr == 1e-4
+    assert compose(["optimizer=muon"]).optimizer.lr == 4e-3
+    assert compose_pretraining(["corpus.path=texts"]).optimizer.lr == 3e-4
 
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in (CONF / "recipe").glob("*.yaml")))
@@ -66,7 +80,7 @@ def test_choices_that_need_a_value_say_which(choice: str) -> None:
 def test_defaults() -> None:
     config = compose()
     assert isinstance(config, TinyRMConfig)
-    assert (config.data.reader, config.model.id, config.model.source) == ("synthetic", "minilm", "packaged")  # offline
+    assert (config.data.reader, config.model.id, config.model.source) == ("synthetic", "nano", "packaged")  # offline
     assert f"prompt={config.prompt.id}" in CHOICES
     assert (config.adapter.kind, config.objective.kind, config.evaluation.benchmark) == ("dora", "cloze", "pairs")
     assert (config.freeze, config.seed, config.tracking.loggers) == (2, 0, ["csv", "wandb"])
@@ -137,9 +151,7 @@ def _unknown(node: Any, cls: Any, where: str) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_every_key_of_a_choice_is_in_the_schema(path: Path) -> None:
-    written = OmegaConf.to_container(OmegaConf.load(CONF / path))
-    assert isinstance(written, dict)
-    assert _unknown(written, _schema_of(TinyRMConfig, str(path.parent)), str(path)) == []
+    assert _unknown(_written(path), TinyRMConfig, str(path)) == []
 
 
 def test_the_main_file_chooses_and_sets_nothing() -> None:

