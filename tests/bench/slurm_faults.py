@@ -1,7 +1,7 @@
 """What a sweep loses when a cluster does what clusters do; on a real Slurm of two nodes, started here.
 
-    python tests/bench/slurm_faults.py                     # all of it, some 8 minutes
-    python tests/bench/slurm_faults.py --app tinyrm        # the same with TinyRM's own training, some 15 minutes
+    python tests/bench/slurm_faults.py                     # all of it, some 15 minutes
+    python tests/bench/slurm_faults.py --app tinyrm        # the same with TinyRM's own training, some 20 minutes
     python tests/bench/slurm_faults.py --only grid requeue
 
 `grid` runs 3 x 3 trials of model=tiny under hydra/launcher=slurm (4 workers on 2 nodes) and under `local`, and compares
