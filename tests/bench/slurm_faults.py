@@ -1,7 +1,7 @@
 """What a sweep loses when a cluster does what clusters do; on a real Slurm of two nodes, started here.
 
-    python tests/bench/slurm_faults.py                     # all of it, some 8 minutes
-    python tests/bench/slurm_faults.py --app tinyrm        # the same with TinyRM's own training, some 15 minutes
+    python tests/bench/slurm_faults.py                     # all of it, some 15 minutes
+    python tests/bench/slurm_faults.py --app tinyrm        # the same with TinyRM's own training, some 20 minutes
     python tests/bench/slurm_faults.py --only grid requeue
 
 `grid` runs 3 x 3 trials of model=tiny under hydra/launcher=slurm (4 workers on 2 nodes) and under `local`, and compares
@@ -46,9 +46,15 @@ def warned(app: type[Rig], slurm: Any) -> None:
 
 
 def time_limit(app: type[Rig], slurm: Any) -> None:
-    """A real time limit of one minute, warned some seconds before."""
-    rig = app(slurm, *app.limit)
-    rig.finish("time limit")
+    """A real time limit of two minutes, warned of 30 to 90 seconds before."""
+    rig = app(slurm, "hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30", slow=True)
+    rig.finish("time limit, warned of")
+
+
+def limit_reached(app: type[Rig], slurm: Any) -> None:
+    """A real time limit of a minute without a warning: SIGTERM, and SIGKILL after KillWait (5 s)."""
+    rig = app(slurm, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=0", slow=True)
+    rig.finish("time limit, not warned of")
 
 
 def preempted(app: type[Rig], slurm: Any) -> None:
@@ -157,7 +163,19 @@ def grid(app: type[Rig], slurm: Any) -> None:
 
 PARTS = {
     f.__name__: f
-    for f in (grid, requeue, warned, time_limit, preempted, cancelled, killed, node_down, controller_down, sweep_killed)
+    for f in (
+        grid,
+        requeue,
+        warned,
+        time_limit,
+        limit_reached,
+        preempted,
+        cancelled,
+        killed,
+        node_down,
+        controller_down,
+        sweep_killed,
+    )
 }
 
 
@@ -167,6 +185,7 @@ def main() -> None:
     parser.add_argument("--app", choices=APPS, default="toy")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # no cluster is left behind
     cluster = module(ROOT / "tests" / "sweep" / "slurm_cluster.py").SlurmCluster()
     try:
         cluster.begin()

@@ -1,4 +1,7 @@
-"""What a storage takes, and what 1,000 workers on 100,000 trials ask of it: `python tests/bench/slurm_scale.py`.
+"""What a storage takes, and what 1,000 workers on 100,000 trials ask of it.
+
+    python tests/bench/slurm_scale.py
+    python tests/bench/slurm_scale.py --processes 2 --sizes 0 --seconds 1    # whether it runs; its figures mean nothing
 
 Processes without trials to run claim and finish as fast as the storage lets them, then renew leases: how many workers
 fit follows from that. Journal, PostgreSQL (durable), and Optuna's proxy in front of it, each with few processes and
@@ -20,10 +23,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS, TRIALS, HEARTBEAT_S = 1000, 100_000, 5.0
-SECONDS = 8.0  # that each measurement takes
 
 
-def _work(url: str, what: str, told: Any, ready: Any) -> None:
+def _work(url: str, what: str, seconds: float, told: Any, ready: Any) -> None:
     from sweep_parts.studies import NAME
 
     from tinyrm.sweep import End
@@ -35,7 +37,7 @@ def _work(url: str, what: str, told: Any, ready: Any) -> None:
     study, worker = Study(open_storage(url, create=False), NAME, 60), WorkerId.here()
     claim = study.claim(worker, lease_s=600, max_retries=0)
     ready.wait(timeout=300)  # all at once
-    done, end = 0, time.monotonic() + SECONDS
+    done, end = 0, time.monotonic() + seconds
     while time.monotonic() < end and isinstance(claim, Claim):
         if what == "heartbeat":
             study.heartbeat(claim, 0.5, lease_s=60, stops=0)
@@ -46,17 +48,17 @@ def _work(url: str, what: str, told: Any, ready: Any) -> None:
     told.put(done)
 
 
-def rate(url: str, what: str, processes: int) -> float:
+def rate(url: str, what: str, processes: int, seconds: float) -> float:
     """Operations a second of all processes together."""
     context = multiprocessing.get_context("spawn")
     told, ready = context.Queue(), context.Barrier(processes)
-    started = [context.Process(target=_work, args=(url, what, told, ready)) for _ in range(processes)]
+    started = [context.Process(target=_work, args=(url, what, seconds, told, ready)) for _ in range(processes)]
     for process in started:
         process.start()
     done = sum(told.get(timeout=300) for _ in started)
     for process in started:
         process.join()
-    return max(float(done), 1 / 2) / SECONDS  # where none was done: fewer than one
+    return max(float(done), 1 / 2) / seconds  # where none was done: fewer than one
 
 
 def fill(url: str, finished: int, folder: Path) -> float:
@@ -94,7 +96,9 @@ def proxy(url: str) -> tuple[subprocess.Popen[bytes], int]:
     return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL), port
 
 
-def measure(kind: str, urls: dict[int, str], folder: Path, counts: list[int], filled: dict[int, str]) -> None:
+def measure(
+    kind: str, urls: dict[int, str], folder: Path, counts: list[int], seconds: float, filled: dict[int, str]
+) -> None:
     """Print what one storage takes, by the number of trials that have ended, and of processes at once.
 
     Args:
@@ -102,14 +106,15 @@ def measure(kind: str, urls: dict[int, str], folder: Path, counts: list[int], fi
         urls: by the number of trials, a storage of its own each.
         folder: of the studies.
         counts: of processes.
+        seconds: that each measurement takes.
         filled: where to put the trials, if not there: a proxy is slow at that.
     """
     for size, processes in ((size, processes) for size in urls for processes in counts):
         url = urls[size]
         if processes == counts[0]:
             opened = fill(filled.get(size, url), size, folder / f"{kind}{size}")
-        claims = rate(url, "claim", processes)
-        beats = rate(url, "heartbeat", processes)
+        claims = rate(url, "claim", processes, seconds)
+        beats = rate(url, "heartbeat", processes, seconds)
         # A worker beats every HEARTBEAT_S, and claims and finishes once a trial.
         trial_s = {s: WORKERS / HEARTBEAT_S / beats + WORKERS / s / claims for s in (60, 600, 3600)}
         print(
@@ -136,11 +141,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["journal", "postgresql", "grpc"])
     parser.add_argument("--processes", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 10_000])
+    parser.add_argument("--seconds", type=float, default=8.0, help="that each measurement takes")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     if "journal" in options.only:
         urls = {n: f"journal:///{folder}/{n}.journal" for n in options.sizes}
-        measure("journal", urls, folder, options.processes, {})
+        measure("journal", urls, folder, options.processes, options.seconds, {})
     if {"postgresql", "grpc"} & set(options.only):
         from sweep_parts.claims import _DURABLE, _server
 
@@ -153,13 +159,13 @@ def main() -> None:
             server.start()
             if "postgresql" in options.only:
                 urls = {n: server.database(f"n{n}") for n in options.sizes}
-                measure("postgresql", urls, folder, options.processes, {})
+                measure("postgresql", urls, folder, options.processes, options.seconds, {})
             for size in options.sizes if "grpc" in options.only else ():
                 behind = server.database(f"b{size}")
                 process, port = proxy(behind)
                 try:
                     urls = {size: f"grpc://127.0.0.1:{port}/{folder}/locks{size}"}
-                    measure("grpc before postgresql", urls, folder, options.processes, {size: behind})
+                    measure("grpc before postgresql", urls, folder, options.processes, options.seconds, {size: behind})
                 finally:
                     process.terminate()
                     process.wait()

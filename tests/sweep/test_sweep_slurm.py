@@ -136,7 +136,7 @@ class TestBeforeAnythingIsSubmitted:
             (["hydra.launcher.constraint=f3"], "constraint=f3: no node of debug has it. Choose one of: f1, f2."),
             (["hydra.launcher.nodes=2"], "nodes=2: what a worker takes follows from its trials"),
             ([f"{SETTINGS}.nodes_per_trial=3"], "nodes_per_trial=3: partition debug has 2 nodes: use at most so many."),
-            (["hydra.launcher.signal_delay_s=1800"], "leaves nothing of timeout_min=30"),
+            (["hydra.launcher.signal_delay_s=1740"], "leaves nothing of timeout_min=30: Slurm may warn 60 s earlier"),
             ([f"{SETTINGS}.storage=sqlite:///x.db"], "use journal:///FILE"),
             ([f"{SETTINGS}.dir=/proc/none"], "sweep.dir=/proc/none cannot be written (/proc"),
         ],

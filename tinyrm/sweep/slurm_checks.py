@@ -18,6 +18,8 @@ MISSING = (
     "cluster, or use hydra/launcher=local (this machine); sweep.dry_run=true prints the job script anywhere."
 )
 
+_EARLY_S = 60  # how much earlier than it was told to Slurm may send a signal, says the manual of sbatch
+
 
 def problems(params: Mapping[str, Any], folder: Path, storage: str, nodes_per_trial: int, *, dry: bool) -> list[str]:
     """What is wrong.
@@ -77,10 +79,12 @@ def _of_numbers(params: Mapping[str, Any], nodes_per_trial: int) -> list[str]:
     most = params.get("max_workers")
     if most is not None and params["min_workers"] > most:
         found.append(f"hydra.launcher.min_workers={params['min_workers']} is more than max_workers={most}.")
-    if params["signal_delay_s"] >= 60 * params["timeout_min"]:
+    delay_s, limit_min = params["signal_delay_s"], params["timeout_min"]
+    if delay_s and delay_s + _EARLY_S >= 60 * limit_min:
         found.append(
-            f"hydra.launcher.signal_delay_s={params['signal_delay_s']} leaves nothing of timeout_min="
-            f"{params['timeout_min']}: every job would be warned as it starts."
+            f"hydra.launcher.signal_delay_s={delay_s} leaves nothing of timeout_min={limit_min}: Slurm may warn "
+            f"{_EARLY_S} s earlier, so that jobs would be warned as they start, again and again; use "
+            f"hydra.launcher.timeout_min={(delay_s + _EARLY_S) // 60 + 1} or more."
         )
     return found
 

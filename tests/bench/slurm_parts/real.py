@@ -27,7 +27,7 @@ TRIALS = [
 # Of a trial's folder, what must be the same byte by byte; the rest says when and how fast.
 RESULTS = ("metrics.json", "predictions.parquet", "checkpoints/best.safetensors", "model/adapter/*.safetensors")
 NOTING = """
-import os
+import os, time
 from lightning.pytorch.callbacks import Callback
 
 class Noting(Callback):
@@ -37,6 +37,7 @@ class Noting(Callback):
             handle = os.open(os.environ["NOTED_STEPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             os.write(handle, f"{trial} {trainer.global_step + 1} {os.getpid()}\\n".encode())
             os.close(handle)
+        time.sleep(float(os.environ["PAUSE_S"]))
 """
 
 
@@ -45,12 +46,12 @@ class RealRig(Rig):
 
     trials, begun = 3, 25
     node = "sweep"
-    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=25")
+    brisk, slow = 0.0, 1.0
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         self.undisturbed = undisturbed()
         self.notes = self.folder / "steps.txt"
-        return sweep(self.folder, *options, noting=True)
+        return sweep(self.folder, *options, pause_s=self.pause_s)
 
     def multirun(self) -> Path:
         return self.folder / "multirun"
@@ -91,11 +92,16 @@ class RealRig(Rig):
         return found
 
 
-def sweep(folder: Path, *options: str, noting: bool = False) -> subprocess.Popen[str]:
-    """Start the sweep in a process group of its own; its trials lie in `folder/multirun`."""
+def sweep(folder: Path, *options: str, pause_s: float | None = None) -> subprocess.Popen[str]:
+    """Start the sweep in a process group of its own; its trials lie in `folder/multirun`.
+
+    Args:
+        pause_s: note each step, and wait so long in it; None: nothing is noted.
+    """
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    if noting:
-        environment |= {"NOTED_STEPS": str(folder / "steps.txt"), "PYTHONPATH": _with_noting(folder / "noting")}
+    if pause_s is not None:
+        environment |= {"NOTED_STEPS": str(folder / "steps.txt"), "PAUSE_S": str(pause_s)}
+        environment["PYTHONPATH"] = _with_noting(folder / "noting")
     command = [sys.executable, str(ROOT / "run.py"), "-m", *TRIALS, f"data.cache_dir={folder}/cache", *options]
     return subprocess.Popen(
         command,

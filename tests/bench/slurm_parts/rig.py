@@ -49,16 +49,18 @@ class Rig(ABC):
         trials: how many there are.
         begun: steps that count as well into a trial.
         node: of the config that holds the sweep's settings.
-        limit: a time limit that comes in mid-trial, and is warned of in time.
+        brisk, slow: seconds a step waits; `slow`: so that a trial takes longer than the shortest time limit.
     """
 
     trials: int
     begun: int
     node: str
-    limit: tuple[str, ...]
+    brisk: float
+    slow: float
 
-    def __init__(self, slurm: Any, *options: str) -> None:
-        self.slurm = slurm
+    def __init__(self, slurm: Any, *options: str, slow: bool = False) -> None:
+        self.slurm, self.pause_s = slurm, self.slow if slow else self.brisk
+        self.earlier = set(slurm.jobs())
         self.folder = Path(tempfile.mkdtemp(prefix="faults-"))
         given = ["hydra/launcher=slurm", f"{self.node}.name=s", f"{self.node}.workers=2", f"{self.node}.lease_s=10"]
         given += [f"{self.node}.heartbeat_s=1", "hydra.launcher.poll_s=1", "hydra.launcher.cpus_per_task=5", *options]
@@ -110,6 +112,6 @@ class Rig(ABC):
         complete = sum(r.state == "complete" for r in records)
         shown = {"fault": name, "complete": f"{complete}/{self.trials}", **self.told(records)}
         shown["seconds"] = round(time.monotonic() - self.began, 1)
-        shown["jobs"] = sorted(state for state, _ in self.slurm.jobs().values())
+        shown["jobs"] = sorted(state for job, (state, _) in self.slurm.jobs().items() if job not in self.earlier)
         print(json.dumps(shown), flush=True)
         self.slurm.quiet(120)

@@ -13,16 +13,16 @@ STEPS = 100
 
 
 class ToyRig(Rig):
-    """See the module; a step takes 0.05 s."""
+    """See the module."""
 
     trials, begun = 6, 20
     node = "hydra.sweeper.settings"
-    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=50")
+    brisk, slow = 0.05, 0.6
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         self.toy = module(ROOT / "tests" / "sweep" / "conftest.py").Toy(self.folder / "app")
         started: subprocess.Popen[str] = self.toy.start(
-            *options, "x=1,2,3", "y=0,1", f"seconds={STEPS * 0.05}", "hold=null"
+            *options, "x=1,2,3", "y=0,1", f"seconds={STEPS * self.pause_s}", f"step_s={self.pause_s}", "hold=null"
         )
         return started
 

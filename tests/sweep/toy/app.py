@@ -17,7 +17,6 @@ from hydra.core.hydra_config import HydraConfig
 from tinyrm.sweep import Result, SweepError, current_progress, followed_trial, register
 
 register()
-STEP_S = 0.05
 HOLD_AT = 4
 LEAK: list[bytearray] = []  # outlives its trial
 
@@ -40,7 +39,7 @@ def main(config: Any) -> Result:
             raise RuntimeError("this process raises")
         return Result({})
     progress = current_progress()
-    steps = round(config.seconds / STEP_S)
+    steps = round(config.seconds / config.step_s)
     checkpoint = folder / "checkpoint"
     done, work = map(int, checkpoint.read_text().split()[:2]) if checkpoint.exists() else (0, 0)
     note(config, f"begin {number} {done} {os.environ.get('CUDA_VISIBLE_DEVICES') or '-'} {os.getpid()}")
@@ -53,7 +52,7 @@ def main(config: Any) -> Result:
     for step in range(done, steps):
         while step == HOLD_AT and config.hold and Path(config.hold).exists():
             time.sleep(0.02)
-        time.sleep(STEP_S)
+        time.sleep(config.step_s)
         work += config.x
         temporary = folder / f".checkpoint.{os.getpid()}"
         temporary.write_text(f"{step + 1} {work} {'.' * config.padding}")
