@@ -103,9 +103,9 @@ def pairings(claim: ClaimConfig, points: Sequence[Point]) -> list[Pairing]:
             title = contrast.name or f"{contrast.first} against {contrast.second}"
             title += f" ({'; '.join(beside)})" if beside else ""
             margin = claim.margin if contrast.margin is None else contrast.margin
-            how = (contrast.expect, margin, dict(contrast.sections))
-            called = cells[0] if not contrast.pool else (contrast.first, contrast.second)
-            found.append(Pairing(contrast.statement or claim.statement, title, *called, *how, tuple(cells)))
+            first, second = (contrast.first, contrast.second) if contrast.pool else cells[0]
+            how = (contrast.expect, margin, dict(contrast.sections), tuple(cells))
+            found.append(Pairing(contrast.statement or claim.statement, title, first, second, *how))
     return found
 
 

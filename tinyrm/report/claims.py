@@ -227,9 +227,9 @@ def judge_arms(
             if other in RULES:
                 known[second] = {seed: by_rule(other, own) for seed, own in arms[first].items()}
             cells.append((first, second))
-        called = cells[0] if len(cells) == 1 else (pairing.first, pairing.second)
-        how = (pairing.expect, pairing.margin, pairing.sections)
-        contrasts.append(Contrast(pairing.name, *called, *how, tuple(cells)))
+        first, second = cells[0] if len(cells) == 1 else (pairing.first, pairing.second)
+        how = (pairing.expect, pairing.margin, pairing.sections, tuple(cells))
+        contrasts.append(Contrast(pairing.name, first, second, *how))
     findings = judge(known, contrasts, table_of_arms(next(iter(benchmarks)), known)) if there else []
     by_name = {f.contrast.name: f.verdict for f in findings}
     verdicts = {
