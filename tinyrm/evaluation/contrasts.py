@@ -173,7 +173,7 @@ def measure(contrast: Contrast, units: Mapping[str, Mapping[int, CountedUnits]],
     if len(expected.keys) < 2:
         raise DataError(f"{contrast.name}: a single pair says nothing about others.")
     cells = contrast.matched
-    of_first, of_second = (sum(stacked(counted[cell[side]]) for cell in cells) / len(cells) for side in (0, 1))
+    of_first, of_second = (np.mean([stacked(counted[cell[side]]) for cell in cells], axis=0) for side in (0, 1))
     gains = np.stack([of_first, of_second]) - COIN[benchmark.unit]
     return Differences(of_first - of_second, expected.strata, weights, gains)
 
