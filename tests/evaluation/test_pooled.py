@@ -74,7 +74,7 @@ def test_only_seeds_that_all_cells_have_count() -> None:
     less = {**ARMS, "rank=4 freeze=4": {1: ARMS["rank=4 freeze=4"][1]}}
     (finding,) = judge(less, [POOLED], TABLE)
     assert (finding.seeds, finding.effect.value) == (1, 0.375)
-    with pytest.raises(DataError, match="its arms have no seed in common"):
+    with pytest.raises(DataError, match="and rank=4 freeze=4 have no seed in common"):
         judge({**ARMS, "rank=4 freeze=4": {7: ARMS["rank=4 freeze=4"][1]}}, [POOLED], TABLE)
     with pytest.raises(ConfigError, match="second=rank=4 freeze=4 is no arm of this study"):
         judge({arm: seeds for arm, seeds in ARMS.items() if arm != "rank=4 freeze=4"}, [POOLED], TABLE)

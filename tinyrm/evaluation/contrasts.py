@@ -155,8 +155,8 @@ def measure(contrast: Contrast, units: Mapping[str, Mapping[int, CountedUnits]],
     """
     common = sorted(set.intersection(*(set(units[arm]) for arm in contrast.arms)))
     if not common:
-        seeds = "; ".join(f"{arm}: {sorted(units[arm])}" for arm in contrast.arms)
-        raise DataError(f"{contrast.name}: its arms have no seed in common ({seeds}).")
+        seeds = " against ".join(str(sorted(units[arm])) for arm in contrast.arms)
+        raise DataError(f"{contrast.name}: {' and '.join(contrast.arms)} have no seed in common: {seeds}.")
     at_hand = {arm: {stratum for stratum, _ in units[arm][common[0]].keys} for arm in contrast.arms}
     weights = _stratum_weights(contrast, at_hand, benchmark)
     counted = {arm: [_within(units[arm][seed], weights) for seed in common] for arm in contrast.arms}
