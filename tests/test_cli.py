@@ -177,7 +177,7 @@ def test_the_cache_is_shown_and_cleared(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Storing the output of the 2 frozen layers" in done.stderr + done.stdout
     shown = call(tinyrm("cache", "show", "--dir", str(place)), tmp_path).stdout
-    assert re.search(r"prefix: [1-9]\d*\.\d MB \(output of frozen layers\)", shown), shown
+    assert re.search(r"prefix: [1-9]\d*\.\d MB \(output of frozen layers; speed\.prefix_gb=8\)", shown), shown
     assert "tokens: " in shown
     cleared = call(tinyrm("cache", "clear", "--dir", str(place)), tmp_path)
     assert cleared.returncode == 0 and "MB removed (output of frozen layers)" in cleared.stdout

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tinyrm"
 LAYERS = ["config", "data", "prompting", "model", "training", "evaluation", "sweep", "report"]
 LEAVES = {"errors", "types", "provenance", "files", "masking"}  # may use each other, no layer
 ABOVE = {
+    "contents",
     "tracking",
     "experiment",
     "planning",
@@ -26,6 +27,7 @@ ABOVE = {
     "cli",
     "trial",
     "warmup",
+    "warmup_store",
     "__init__",
     "__main__",
 }  # use any

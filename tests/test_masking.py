@@ -25,6 +25,8 @@ from tinyrm.masking import MaskingFormatter, mask_yaml, masked, masked_keys, wri
         ("postgresql://u:${oc.env:PW}@h/db", "postgresql://u:${oc.env:PW}@h/db"),
         ("postgresql://u:${oc.env:PW,hunter2}@h/db", "postgresql://u:***@h/db"),
         ("password=${oc.env:PW} x", "password=${oc.env:PW} x"),
+        ("export HF_TOKEN=${HF_TOKEN}", "export HF_TOKEN=${HF_TOKEN}"),
+        ("export HF_TOKEN=${HF_TOKEN:-hunter2}", "export HF_TOKEN=***"),
         ("password=${oc.env:PW,hunter2} x", "password=*** x"),
         ("prompt.max_tokens=96 token: [MASK]", "prompt.max_tokens=96 token: [MASK]"),
     ],

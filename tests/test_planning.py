@@ -66,13 +66,17 @@ def test_a_plan_counts_trials_pairs_and_disk() -> None:
 
 
 def test_a_full_study_is_planned_without_the_hub(tmp_path: Path) -> None:
-    contrast = "claim.contrasts=[{first: 'freeze=7', second: 'freeze=0', expect: no_worse}]"
+    asked = "first: 'freeze=7', second: 'freeze=0', expect: no_worse"
+    contrast = f"claim.contrasts=[{{{asked}}}, {{{asked}, pool: [prompt]}}]"
     fewer = ["adapter.rank=16", "freeze=0,7", "prompt=terse,instruct", "seed=0,1,2,3", contrast]
     found = plan([*study_overrides("paper", "full"), f"data.cache_dir={tmp_path}", *fewer])
     assert (found.trials, len(found.arms)) == (16, 4)
     assert {arm.seeds for arm in found.arms} == {4}
     names = [f"freeze=7 against freeze=0 (prompt={prompt})" for prompt in ("terse", "instruct")]
+    names.append("freeze=7 against freeze=0 (pooled over prompt)")
     assert list(found.detectable) == names and all(0 < effect < 0.2 for effect in found.detectable.values())
+    one, other, pooled = found.detectable.values()
+    assert one == other and 0.5 * one < pooled < 0.9 * one  # two cells: what seeds do is averaged, pairs are shared
     deep = next(a for a in found.arms if a.config.freeze == 7)
     assert deep.flops < found.arms[0].flops
     arm = found.arms[0]

@@ -63,6 +63,18 @@ def test_a_sweep_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "multirun").exists()
 
 
+def test_a_job_script_holds_references_or_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", PASSWORD)
+    dry = ["-m", "hydra/launcher=slurm", "sweep.dry_run=true", "adapter.rank=2,4"]
+    done = call(*dry, "hydra.launcher.setup=['export HF_TOKEN=${oc.env:HF_TOKEN}']", folder=tmp_path)
+    assert done.returncode == 0 and "\nexport HF_TOKEN=${HF_TOKEN}\n" in done.stdout, done.stdout + done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    done = call(*dry, "hydra.launcher.comment='${oc.env:HF_TOKEN}'", folder=tmp_path)
+    assert done.returncode == 2 and "would hold a password or a key, masked here: #SBATCH --comment=***." in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    assert holding(tmp_path, PASSWORD) == []
+
+
 class Stopped(Callback):
     """Ends training after its first step, in words that hold a password."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -215,7 +216,7 @@ def test_rewards_start_from_the_pooler_that_the_backbone_has(tmp_path: Path) -> 
         ]
     )
     prepared = prepare(config)
-    warmed = warmup.warm_up(config, prepared.pairs, prepared.backbone)
+    warmed = warmup.warm_up(config, prepared.pairs, prepared.backbone, contextlib.ExitStack())
     assert warmed is not None
     start, before = (
         load_weights(base.backbone, "bradley_terry", seed=0).state_dict()
@@ -224,6 +225,25 @@ def test_rewards_start_from_the_pooler_that_the_backbone_has(tmp_path: Path) -> 
     pooler, layer = "bert.pooler.dense.weight", "bert.encoder.layer.5.output.dense.weight"
     assert torch.equal(start[pooler], before[pooler])
     assert not torch.equal(start[layer], before[layer])
+
+
+def test_those_used_longest_ago_make_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def warmed(seed: int, held: contextlib.ExitStack) -> Path:
+        config = small("warmup=mlm", "warmup.tokens=512", f"warmup.seed={seed}", "warmup.cache_gb=0.001", cache)
+        prepared = prepare(config)
+        found = warmup.warm_up(config, prepared.pairs, prepared.backbone, held)
+        assert found is not None and found.record["made"] and found.model.path is not None
+        return Path(found.model.path)
+
+    cache = f"data.cache_dir={tmp_path}/cache"
+    with contextlib.ExitStack() as held:
+        first, second = warmed(0, held), warmed(1, held)
+        assert first.is_dir() and second.is_dir()  # in use, and more than the limit by themselves
+        assert cli.main(["cache", "show", "--dir", f"{tmp_path}/cache"]) == 0
+        assert "(warmed backbones; 2, in use 2; warmup.cache_gb=20)" in capsys.readouterr().out
+    with contextlib.ExitStack() as held:
+        third = warmed(2, held)
+        assert third.is_dir() and not first.exists() and not second.exists()
 
 
 class _SignalAt(Callback):

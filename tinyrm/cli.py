@@ -324,15 +324,21 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from tinyrm import warmup
-    from tinyrm.model.rowstore import amount, clear, usage
+    from tinyrm import warmup_store
+    from tinyrm.model import rowstore
+    from tinyrm.model.rowstore import amount, usage
 
-    root = (options.dir or Path(compose().data.cache_dir)).expanduser()
+    config = compose()
+    root = (options.dir or Path(config.data.cache_dir)).expanduser()
+    limits = {"prefix": f"speed.prefix_gb={config.speed.prefix_gb:g}"}
+    found = warmup_store.kept(root / warmup_store.WARMUPS)
+    limits[warmup_store.WARMUPS] = f"{found.count}, in use {found.held}; warmup.cache_gb={config.warmup.cache_gb:g}"
     for part, what in CACHES.items():
         if options.action == "show":
-            print(f"{root / part}: {amount(usage(root / part))} ({what})")
+            beside = f"; {limits[part]}" if part in limits else ""
+            print(f"{root / part}: {amount(usage(root / part))} ({what}{beside})")
         else:
-            removed = warmup.clear(root / part) if part == warmup.FOLDER else clear(root / part)
+            removed = (warmup_store if part == warmup_store.WARMUPS else rowstore).clear(root / part)
             print(f"{root / part}: {amount(removed)} removed ({what})")
 
 

@@ -21,6 +21,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,9 @@ def run(
     with (
         tracked(config.tracking, folder, record, "train") as session,
         recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)),
+        ExitStack() as held,
     ):
-        return _run(prepared, folder, record, clock, session, callbacks, siblings)
+        return _run(prepared, folder, record, clock, session, callbacks, siblings, held)
 
 
 def take_part(config: TinyRMConfig, folder: Path) -> None:
@@ -171,8 +173,8 @@ def take_part(config: TinyRMConfig, folder: Path) -> None:
     """
     prepared = prepare(config)
     frozen = FrozenStore(config.speed, config.data.cache_dir, False, "off")
-    with threads_of(config.trainer.threads):
-        prepared = _warmed(prepared, {})
+    with threads_of(config.trainer.threads), ExitStack() as held:
+        prepared = _warmed(prepared, {}, held)
         train, dev, _ = _encoded(prepared)
         net, batches = _built(prepared, train, dev)
         _train(net, batches, config, folder, Session([], None), (), frozen)
@@ -186,13 +188,14 @@ def _run(
     session: Session,
     callbacks: Sequence[Callback],
     siblings: bool,
+    held: ExitStack,
 ) -> ExperimentResult:
     config = prepared.config
     frozen = FrozenStore(config.speed, config.data.cache_dir, siblings, config.trainer.progress)
     write_json(folder / RUN, record)
     if config.warmup.kind != "none":
         with clock.phase("warmup"):
-            prepared = _warmed(prepared, record)
+            prepared = _warmed(prepared, record, held)
     with clock.phase("tokenize"):
         train, dev, test = _encoded(prepared)
     with clock.phase("build"):
@@ -228,9 +231,9 @@ def _run(
     return ExperimentResult(folder, result, best["accuracy"] if best else math.nan, record)
 
 
-def _warmed(prepared: Prepared, record: dict[str, Any]) -> Prepared:
-    """The same with the warmed backbone, where one is asked for."""
-    warmed = warmup.warm_up(prepared.config, prepared.pairs, prepared.backbone)
+def _warmed(prepared: Prepared, record: dict[str, Any], held: ExitStack) -> Prepared:
+    """The same with the warmed backbone, where one is asked for; it is kept until `held` is closed."""
+    warmed = warmup.warm_up(prepared.config, prepared.pairs, prepared.backbone, held)
     if warmed is None:
         return prepared
     record["warmup"] = warmed.record

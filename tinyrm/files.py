@@ -77,10 +77,14 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 @contextlib.contextmanager
-def lock_file(path: str | os.PathLike[str]) -> Iterator[Callable[[], bool]]:
+def lock_file(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator[Callable[[], bool]]:
     """A function that tries to get the lock of a file (made if missing), and says whether we have it.
 
-    It is let go of at the end of the block, or with the process.
+    It is let go of at the end of the block, or with the process. Where the file has been removed or moved by whoever
+    had its lock, what is got is the lock of the file that has its name now.
+
+    Args:
+        shared: a share of the lock, which others may have beside us as long as nobody has the whole.
 
     Raises:
         OSError: the file cannot be made.
@@ -89,14 +93,27 @@ def lock_file(path: str | os.PathLike[str]) -> Iterator[Callable[[], bool]]:
     held = False
 
     def got() -> bool:
-        nonlocal held
+        nonlocal handle, held
         with contextlib.suppress(BlockingIOError):
-            if not held:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
+            while not held:
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                held = _is_at(handle, path)
+                if not held:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                    again = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                    os.close(handle)
+                    handle = again
         return held
 
     try:
         yield got
     finally:
         os.close(handle)
+
+
+def _is_at(handle: int, path: str | os.PathLike[str]) -> bool:
+    """Whether the open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(handle), Path(path).stat())
+    except FileNotFoundError:
+        return False

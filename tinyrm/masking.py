@@ -1,6 +1,6 @@
 """Nothing secret leaves: keys and passwords are masked in what is recorded, logged, tracked and reported.
 
-What names a place and not a secret stays: `${oc.env:NAME}`.
+What names a place and not a secret stays: `${oc.env:NAME}`, and a shell's `${NAME}`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from tinyrm.files import write_text
 
 MASK = "***"
-_ELSEWHERE = r"\$\{oc\.env:\w+\}"  # without a default, which may be a secret
+_ELSEWHERE = r"\$\{(?:oc\.env:)?\w+\}"  # without a default, which may be a secret
 _SECRET = r"password|passwd|secret|api[_-]?key|access[_-]?key|auth[_-]?token|access[_-]?token|hf_token"
 _PATTERNS = (
     # user:password@ in a URL

@@ -2,8 +2,8 @@
 
 What is made is a pretraining (see :mod:`tinyrm.pretraining`) in `<data.cache_dir>/warmups/<key>/`. The key is a hash of
 everything that decides it: its settings, the backbone's weights, the text, the prompts that must not be in that text,
-the template where answers are learnt, and the code. Processes that want the same wait for the one that makes it; what
-one that was stopped has left, the next one goes on with.
+the template where answers are learnt, and the code. Which process makes it, and how long it is kept:
+:mod:`tinyrm.warmup_store`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import hashlib
 import json
 import logging
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +39,23 @@ from tinyrm.config import (
     room_problems,
     verbalizer_problems,
 )
+from tinyrm.contents import content, corpus_content, questions_content
 from tinyrm.data import fingerprint, normalized_prompt
 from tinyrm.data.comparisons import instruction_pairs, passage_pairs
 from tinyrm.data.conversations import EvaluationPrompts, conversation, conversations, hold_out
-from tinyrm.data.corpus import Parts, read_documents, read_questions, text_files
-from tinyrm.errors import DataError, Interrupted, NonFiniteLossError, OutOfMemoryError
-from tinyrm.files import lock_file, storage_errors
+from tinyrm.data.corpus import Parts, read_documents, read_questions
+from tinyrm.errors import DataError, NonFiniteLossError, OutOfMemoryError
 from tinyrm.model import Backbone
-from tinyrm.model.rowstore import usage
-from tinyrm.runs import read_record
-from tinyrm.sweep import current_progress
 from tinyrm.types import PreferencePair
+from tinyrm.warmup_store import WARMUPS, heed_sweep, taken, trim
 
 log = logging.getLogger(__name__)
 
-FOLDER = "warmups"  # of data.cache_dir
 OWN_TEXT = "(training pairs)"  # what stands for a corpus.path
 # What decides a warm-up beside its key's other parts.
 _DECIDING = ("data", "prompting", "model", "training", "pretraining.py", "warmup.py")
 _WEIGHTS = (".safetensors", ".json", ".txt", ".model")
 _CHARACTERS_A_TOKEN = 8  # at most, of nearly any text: so many hold a row
-_POLL_S = 0.2
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ class _Wanted:
 
     @property
     def folder(self) -> Path:
-        return Path(self.config.data.cache_dir).expanduser() / FOLDER / self.key
+        return Path(self.config.data.cache_dir).expanduser() / WARMUPS / self.key
 
     @property
     def key(self) -> str:
@@ -114,9 +107,9 @@ class _Wanted:
             "prompts": [asdict(prompt) for prompt in self.prompts],
             "weights": [location, self.backbone.revision, getattr(self.backbone.config, "_commit_hash", None)]
             if location is None or not Path(location).is_dir()
-            else _content(location, _WEIGHTS),
-            "text": self.pairs.fingerprints["train"] if settings.path is None else _corpus_content(settings.path),
-            "questions": None if settings.questions is None else _content(settings.questions),
+            else content(location, _WEIGHTS),
+            "text": self.pairs.fingerprints["train"] if settings.path is None else corpus_content(settings.path),
+            "questions": None if settings.questions is None else content(settings.questions),
             "kept out": [self.pairs.fingerprints[part] for part in ("dev", "test")] + [_own_test(self.pairs)],
             "code": _code(),
             "versions": {name: provenance.versions()[name] for name in ("torch", "transformers", "tokenizers")},
@@ -228,7 +221,7 @@ def problems(config: TinyRMConfig, backbone: Backbone) -> list[str]:
             f"warmup.length={settings.length} is more than the context of model={backbone.name} ({backbone.context}): "
             f"use warmup.length={backbone.context} or less."
         )
-    for path, check in ((settings.path, _corpus_content), (settings.questions, _questions_content)):
+    for path, check in ((settings.path, corpus_content), (settings.questions, questions_content)):
         try:
             if path is not None:
                 check(path)
@@ -242,13 +235,14 @@ def key(config: TinyRMConfig, pairs: reuse.Pairs, backbone: Backbone) -> str:
     return _Wanted(config, pairs, backbone).key
 
 
-def warm_up(config: TinyRMConfig, pairs: reuse.Pairs, backbone: Backbone) -> Warmup | None:
+def warm_up(config: TinyRMConfig, pairs: reuse.Pairs, backbone: Backbone, held: contextlib.ExitStack) -> Warmup | None:
     """The warmed backbone that this config asks for; made here where it is not there. None with `warmup=none`.
 
     Args:
         config: one experiment, which :func:`problems` has seen.
         pairs: its data.
         backbone: what is warmed.
+        held: until it is closed the warm-up is in use, and is not removed to make room for another.
 
     Raises:
         DataError: the text leaves nothing to learn from.
@@ -258,11 +252,9 @@ def warm_up(config: TinyRMConfig, pairs: reuse.Pairs, backbone: Backbone) -> War
     if config.warmup.kind == "none":
         return None
     began, wanted = time.monotonic(), _Wanted(config, pairs, backbone)
-    folder, made = wanted.folder, False
-    if (record := _complete(folder)) is None:
-        with _alone(folder):
-            if (record := _complete(folder)) is None:
-                record, made = _make(wanted, folder), True
+    folder = wanted.folder
+    record, made = held.enter_context(taken(folder, partial(_make, wanted, folder)))
+    trim(folder.parent, int(config.warmup.cache_gb * 1e9))
     log.info("The warm-up (warmup=%s) %s %s.", config.warmup.kind, "is kept in" if made else "was there:", folder)
     model = ModelConfig(
         id=config.model.id,
@@ -274,16 +266,6 @@ def warm_up(config: TinyRMConfig, pairs: reuse.Pairs, backbone: Backbone) -> War
     return Warmup(model, _told(record, folder.name, made, time.monotonic() - began))
 
 
-def clear(root: Path) -> int:
-    """Remove every warm-up below `root`, but those that are being made; give how many bytes that were."""
-    before = usage(root)
-    for folder in root.glob("*/"):
-        with contextlib.suppress(OSError), lock_file(folder / "lock") as got:
-            if got():
-                shutil.rmtree(folder, ignore_errors=True)
-    return before - usage(root)
-
-
 @cache
 def _code() -> dict[str, str]:
     return provenance.code_hashes(Path(__file__).parent, _DECIDING)
@@ -293,25 +275,17 @@ def _prompt(config: TinyRMConfig) -> PromptConfig:
     return replace(config.prompt, max_tokens=config.warmup.length)
 
 
-def _make(wanted: _Wanted, folder: Path) -> dict[str, Any]:
+def _make(wanted: _Wanted, folder: Path) -> None:
     log.info(
         "Warming up model=%s: warmup=%s on %s tokens.",
         *(wanted.config.model.id, wanted.settings.kind, f"{wanted.settings.tokens:,}"),
     )
     try:
-        result = pretraining.run(wanted.as_pretraining(), folder, material=wanted.material(), callbacks=[_Heed()])
+        pretraining.run(wanted.as_pretraining(), folder, material=wanted.material(), callbacks=[_Heed()])
     except (NonFiniteLossError, OutOfMemoryError) as error:
         keys = "warmup.lr" if isinstance(error, NonFiniteLossError) else "warmup.batch_tokens"
         raise type(error)(f"in the warm-up, whose own key is {keys}: {error}") from error
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # three times the model, and nothing goes on from them
-    return result.record
-
-
-def _complete(folder: Path) -> dict[str, Any] | None:
-    """The record of a warm-up that is there whole."""
-    record = read_record(folder)
-    whole = record is not None and record["state"] == "complete" and (folder / "model" / "config.json").is_file()
-    return record if whole else None
 
 
 def _told(record: dict[str, Any], key: str, made: bool, seconds: float) -> dict[str, Any]:
@@ -329,100 +303,11 @@ def _told(record: dict[str, Any], key: str, made: bool, seconds: float) -> dict[
     }
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process; wait for it as long as another has it.
-
-    Raises:
-        Interrupted: a signal came meanwhile.
-    """
-    with contextlib.ExitStack() as stack:
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            got = stack.enter_context(lock_file(folder / "lock"))
-        if not got():
-            log.info("Waiting for the warm-up that another process makes in %s.", folder)
-            with _noticing_signals() as received:
-                while not got():
-                    if received:
-                        raise Interrupted(f"stopped by {received[0]} while another process made the warm-up.")
-                    _heed_sweep()
-                    time.sleep(_POLL_S)
-        yield
-
-
-@contextlib.contextmanager
-def _noticing_signals() -> Iterator[list[str]]:
-    """The names of the stop signals that come during the block, which do nothing else."""
-    received: list[str] = []
-    if threading.current_thread() is not threading.main_thread():  # Python handles them elsewhere
-        yield received
-        return
-    before = {
-        number: signal.signal(number, lambda number, frame: received.append(signal.Signals(number).name))
-        for number in _STOP_SIGNALS
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Heed(Callback):
     """Ends the warm-up with the trial of a sweep that it is for."""
 
     def on_train_batch_end(self, *args: Any) -> None:
-        _heed_sweep()
-
-
-def _heed_sweep() -> None:
-    progress = current_progress()
-    if progress is not None:
-        progress.advance(0.0)
-
-
-_CONTENTS: reuse.Last[str] = reuse.Last(16)
-
-
-def _content(path: str, endings: Iterable[str] = ("",)) -> str:
-    """A hash of a file, or of the files of a folder with these endings: their names and what is in them."""
-    place = Path(path).expanduser()
-
-    def read() -> str:
-        files = [place] if place.is_file() else [f for f in sorted(place.rglob("*")) if f.is_file()]
-        return _digest(place, [f for f in files if f.name.endswith(tuple(endings))])
-
-    return _CONTENTS.get((path, tuple(endings), reuse.file_state(path)), read)
-
-
-def _corpus_content(path: str) -> str:
-    """The same of the files that are read as text.
-
-    Raises:
-        DataError: there are none.
-    """
-    place = Path(path).expanduser()
-    return _CONTENTS.get(
-        (path, "text", reuse.file_state(path)), lambda: _digest(place, text_files(path, key="warmup.path"))
-    )
-
-
-def _questions_content(path: str) -> str:
-    def read() -> str:
-        read_questions(path, key="warmup.questions")
-        return _content(path)
-
-    return _CONTENTS.get((path, "questions", reuse.file_state(path)), read)
-
-
-def _digest(place: Path, files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        name = "" if file == place else file.relative_to(place).as_posix()
-        with file.open("rb") as opened:
-            digest.update(f"{name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+        heed_sweep()
 
 
 def _own_test(pairs: reuse.Pairs) -> str | None:

@@ -46,6 +46,50 @@ def test_a_contrast_is_made_for_each_value_of_what_it_leaves_open() -> None:
     assert corner.margin == 0.01
 
 
+CUBE = study(**{"adapter.rank": ["4", "16"], "freeze": ["2", "4"], "prompt": ["terse", "judge"], "seed": ["0", "1"]})
+
+
+def test_what_is_pooled_over_is_one_contrast() -> None:
+    everything = {"first": "rank=16", "second": "rank=4", "pool": ["freeze", "prompt"]}
+    assert claim_problems(claim(everything), CUBE, SECTIONS) == []
+    (found,) = pairings(claim(everything), CUBE)
+    assert found.name == "rank=16 against rank=4 (pooled over freeze and prompt)"
+    assert (found.first, found.second) == ("rank=16", "rank=4")
+    rest = [f"freeze={f} prompt={p}" for f in "24" for p in ("terse", "judge")]
+    assert found.cells == tuple((f"rank=16 {cell}", f"rank=4 {cell}") for cell in rest)
+
+    # What is not averaged over is left open, as ever.
+    half = pairings(claim({**everything, "pool": ["freeze"]}), CUBE)
+    assert [p.name for p in half] == [
+        f"rank=16 against rank=4 (pooled over freeze; prompt={p})" for p in ("terse", "judge")
+    ]
+    assert half[1].cells == tuple((f"rank=16 freeze={f} prompt=judge", f"rank=4 freeze={f} prompt=judge") for f in "24")
+    # Only arms that match count: here without rank=4 freeze=2.
+    fewer = [p for p in CUBE if (p["adapter.rank"], p["freeze"]) != ("4", "2")]
+    (found,) = pairings(claim({**everything, "name": "rank"}), fewer)
+    assert (found.name, len(found.cells)) == ("rank", 2)
+
+    (rule,) = pairings(claim({**everything, "second": "longer wins", "first": "rank=16"}), CUBE)
+    assert {second for _, second in rule.cells} == {"longer wins"} and len(rule.cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("pool", "points", "told"),
+    [
+        (["freez"], CUBE, "claim.contrasts[0].pool: 'freez' does not vary in this study. Did you mean 'freeze'?"),
+        (["rank"], CUBE, "claim.contrasts[0].pool: 'rank' is what the contrast is about: leave it out."),
+        (
+            ["freeze"],
+            [p for p in GRID if p["freeze"] == "2" or p["adapter.rank"] == "4"],
+            "claim.contrasts[0].pool: nothing to average: only 'rank=16 freeze=2' and 'rank=4 freeze=2' match.",
+        ),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(pool: list[str], points: list[dict[str, str]], told: str) -> None:
+    asked = claim({"first": "rank=16", "second": "rank=4", "pool": pool})
+    assert claim_problems(asked, points, SECTIONS) == [told]
+
+
 def test_a_rule_is_an_arm_of_every_study() -> None:
     asked = claim({"first": "dora 8", "second": "longer wins", "statement": "It learns."})
     assert claim_problems(asked, ARMS, SECTIONS) == []

@@ -32,6 +32,7 @@ SHOWS_ONLY = {
     "speed.optimizer",
     "speed.prefix",
     "speed.prefix_gb",
+    "warmup.cache_gb",
 }
 
 

@@ -71,6 +71,7 @@ def problems(*overrides: str, facts: Facts | None = None) -> tuple[str, ...]:
         ("optimizer.eps=0", "optimizer.eps=0.0 must be greater than 0."),
         ("optimizer.weight_decay=-1", "optimizer.weight_decay=-1.0 must be at least 0."),
         ("optimizer.weight_decay=nan", "optimizer.weight_decay=nan must be at least 0."),
+        ("warmup.cache_gb=0", "warmup.cache_gb=0.0 must be greater than 0; what a run uses stays until it ends."),
         ("optimizer.warmup_fraction=1.1", "optimizer.warmup_fraction=1.1 must be from 0 to 1."),
         ("optimizer.clip_norm=-1", "optimizer.clip_norm=-1.0 must be at least 0."),
         ("optimizer.beta1=1", "optimizer.beta1=1.0 must be from 0 to 0.99999."),

@@ -15,6 +15,7 @@ from tinyrm.evaluation.predictions import DEV_PREDICTIONS, PREDICTIONS
 from tinyrm.evaluation.probes import PROBES, read_probes
 from tinyrm.report.charts import charts_of
 from tinyrm.report.html import html_page
+from tinyrm.report.markdown import markdown
 from tinyrm.report.probe_table import probe_tables
 from tinyrm.report.reading import read_report
 
@@ -85,8 +86,27 @@ def test_a_report_has_the_probes_of_each_arm_whose_predictions_are_there(
     assert shown["length-controlled"] == pytest.approx(first.probes.lengths.controlled.value)
     assert shown["bag of words itself"] == pytest.approx(first.probes.bag.accuracy.value)
     assert '"nll_scaled"' in html_page(report)
+    quarters = [row for row in charts["prompts"].rows if row["rank"] == 1]
+    assert [(row["n"], row["value"]) for row in quarters] == [
+        (cut.accuracy.n, cut.accuracy.value) for cut in first.probes.prompts
+    ]
+
+    lines = markdown(report).partition("## Probes")[2].partition("\n## ")[0].splitlines()
+    behind, calibrated, *cuts = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith(f"| {first.arm} |")
+    ]
+    kept = json.loads((real.folder / str(first.trial) / PROBES).read_text())  # what `tinyrm probe` shows
+    places = "orders.flips lengths.controlled lengths.longer lengths.shorter bag.accuracy bag.agreement bag.where_wrong"
+    told = [kept[one][two]["value"] for one, two in (place.split(".") for place in places.split())]
+    shown_values = [float(cell.partition(" ")[0]) for cell in [behind[1], *behind[3:9]]]
+    assert shown_values == pytest.approx([100 * value for value in told], abs=0.051)
+    assert calibrated[1] == f"{kept['calibration']['ece']:.3f}"
+    assert calibrated[6] == f"{kept['calibration_scaled']['ece']:.3f}"
+    assert [cut[1] for cut in cuts] == [f"{cut['low']} to {cut['high']}" for cut in kept["prompts"]]
+    assert [int(cut[3]) for cut in cuts] == [cut["accuracy"]["n"] for cut in kept["prompts"]]
 
     made = [build.trial({"x": 1}), build.trial({"x": 2}, skill=None)]  # the second has lost its folder
     old = read_report(["made"], build.study(tmp_path, made, pairs=60))
     assert [p.arm for p in old.probes] == ["x=1"]
+    assert "temperature: the run kept no log-odds" in markdown(old)
     assert "No temperature: the run kept no log-odds" in {c.id: c for c in charts_of(old)}["reliability"].caption

@@ -6,6 +6,7 @@ What takes longer (time limits, lost nodes, a stopped controller) is measured by
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import pty
@@ -84,6 +85,19 @@ class TestAGrid:
         with (toy.folder / "multirun" / "s" / "trials.csv").open() as file:
             assert len(list(csv.DictReader(file))) == 8
 
+    def test_what_a_setup_takes_from_the_environment_is_written_nowhere(self, toy: Any, slurm: Any) -> None:
+        secret = "open-sesame-and-more-7"
+        setup = ["export TAKEN=${oc.env:PLANTED}", 'printf %s "$TAKEN" | sha256sum > taken']
+        options = [f"{SETTINGS}.workers=1", f"hydra.launcher.setup={json.dumps(setup)}", "x=1"]
+        code, told = toy.run(*SLURM, *options, f"{SETTINGS}.dry_run=true", PLANTED=secret)
+        assert code == 0 and "\nexport TAKEN=${PLANTED}\n" in told and secret not in told, told
+        code, output = toy.run(*SLURM, *options, PLANTED=secret)
+        assert code == 0 and secret not in output, output
+        assert (toy.folder / "taken").read_text().split()[0] == hashlib.sha256(secret.encode()).hexdigest()
+        files = [path for path in toy.folder.rglob("*") if path.is_file()]
+        assert any(b"export TAKEN=${PLANTED}" in path.read_bytes() for path in files)  # the script is among them
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
 
 class TestBeforeAnythingIsSubmitted:
     def test_a_dry_run_prints_the_script(self, toy: Any, slurm: Any) -> None:
@@ -138,6 +152,10 @@ class TestBeforeAnythingIsSubmitted:
             ([f"{SETTINGS}.nodes_per_trial=3"], "nodes_per_trial=3: partition debug has 2 nodes: use at most so many."),
             (["hydra.launcher.signal_delay_s=1740"], "leaves nothing of timeout_min=30: Slurm may warn 60 s earlier"),
             ([f"{SETTINGS}.storage=sqlite:///x.db"], "use journal:///FILE"),
+            (
+                ["hydra.launcher.additional_parameters={export:NONE}", "hydra.launcher.setup=['cd ${oc.env:HOME}']"],
+                "reads HOME from the environment, which hydra.launcher.additional_parameters.export=NONE keeps",
+            ),
             ([f"{SETTINGS}.dir=/proc/none"], "sweep.dir=/proc/none cannot be written (/proc"),
         ],
         ids=lambda value: value[0].rpartition(".")[2] if isinstance(value, list) else "",

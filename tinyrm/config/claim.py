@@ -29,7 +29,8 @@ class ContrastConfig:
     """Two arms, and what their difference in test accuracy is expected to be.
 
     An arm is named by its name in `sweep.arms`, or by what it sets (`freeze=4`; several by commas:
-    `rank=8, prompt=terse`). Where the study varies more than that, there is a contrast for each value of the rest.
+    `rank=8, prompt=terse`). Where the study varies more than that, there is a contrast for each value of the rest; of
+    what is named in `pool` there is one, of the mean over its values.
     """
 
     first: str = MISSING
@@ -41,6 +42,9 @@ class ContrastConfig:
     # section -> signed weight: {chat: 1} is that section alone, {reasoning: 1, chat: -0.5, safety: -0.5} asks whether
     # the difference is larger in reasoning than elsewhere; empty: the benchmark's overall accuracy
     sections: dict[str, float] = field(default_factory=dict)
+    # What else varies and is averaged over, as [freeze, prompt]: the differences of all arms that match are averaged
+    # seed by seed and pair by pair, so that the interval is that of the mean difference.
+    pool: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -59,13 +63,14 @@ class ClaimConfig:
 
 @dataclass(frozen=True)
 class Pairing:
-    """A contrast between two arms that a study has.
+    """A contrast between two arms that a study has, or pooled over several such pairs.
 
     Attributes:
         statement: the claim it decides.
         name: of the contrast; where the study varies more than it says, with the rest in brackets.
-        first, second: full names of the arms, as :func:`arm_name` gives them.
+        first, second: full names of the arms, as :func:`arm_name` gives them; of a pooled one what they have in common.
         margin: its own or the claim's.
+        cells: the arms whose differences are averaged, by full names; one pair where nothing is pooled.
     """
 
     statement: str
@@ -75,11 +80,12 @@ class Pairing:
     expect: str
     margin: float
     sections: Mapping[str, float]
+    cells: tuple[tuple[str, str], ...]
 
 
 def arm_name(point: Point) -> str:
     """The name of a trial's arm: what varies, but for the seed. 'dora 8', 'freeze=4', 'rank=8 freeze=2'."""
-    return " ".join(_labels(point)) or "the one configuration"
+    return " ".join(_labels(point).values()) or "the one configuration"
 
 
 def pairings(claim: ClaimConfig, points: Sequence[Point]) -> list[Pairing]:
@@ -88,22 +94,18 @@ def pairings(claim: ClaimConfig, points: Sequence[Point]) -> list[Pairing]:
     Args:
         points: of the study; those that differ in nothing but the seed count once.
     """
-    arms = {arm_name(point): tuple(_labels(point)) for point in points}
+    arms = {arm_name(point): _labels(point) for point in points}
     found = []
     for contrast in claim.contrasts:
-        first, second = _asked(contrast.first), _asked(contrast.second)
-        for name, labels in arms.items():
-            if not set(first) <= set(labels):
-                continue
-            rest = tuple(label for label in labels if label not in first)
-            other = contrast.second if contrast.second in RULES else _with(arms, second, rest)
-            if other is None:
-                continue
+        for left, cells in _matched(contrast, arms).items():
+            beside = [f"pooled over {' and '.join(contrast.pool)}"] * (bool(contrast.pool) and contrast.name is None)
+            beside += [", ".join(left)] * bool(left)
             title = contrast.name or f"{contrast.first} against {contrast.second}"
-            beside = f" ({', '.join(rest)})" if rest else ""
+            title += f" ({'; '.join(beside)})" if beside else ""
             margin = claim.margin if contrast.margin is None else contrast.margin
-            how = (contrast.expect, margin, dict(contrast.sections))
-            found.append(Pairing(contrast.statement or claim.statement, title + beside, name, other, *how))
+            first, second = (contrast.first, contrast.second) if contrast.pool else cells[0]
+            how = (contrast.expect, margin, dict(contrast.sections), tuple(cells))
+            found.append(Pairing(contrast.statement or claim.statement, title, first, second, *how))
     return found
 
 
@@ -115,7 +117,7 @@ def claim_problems(claim: ClaimConfig, points: Sequence[Point], sections: Collec
         sections: of the pairs that are reported on.
     """
     problems = _numbers(claim)
-    labels = list(dict.fromkeys(label for point in points for label in _labels(point)))
+    labels = list(dict.fromkeys(label for point in points for label in _labels(point).values()))
     for number, contrast in enumerate(claim.contrasts):
         key, before = f"claim.contrasts[{number}]", len(problems)
         if contrast.expect not in EXPECTATIONS:
@@ -137,12 +139,36 @@ def claim_problems(claim: ClaimConfig, points: Sequence[Point], sections: Collec
             problems.append(
                 f"{key}.sections: weights that are not 0 and sum to 1 (a mean) or to 0 (an interaction); got {total:g}."
             )
-        single = ClaimConfig(contrasts=[contrast])
-        if len(problems) == before and not pairings(single, points):
-            problems.append(f"{key}: no two arms differ by {contrast.first!r} against {contrast.second!r} alone.")
-        elif len(problems) == before and any(p.first == p.second for p in pairings(single, points)):
-            problems.append(f"{key}: {contrast.first!r} is compared with itself.")
+        problems += _pool_problems(contrast, key, points)
+        if len(problems) == before:
+            problems += _matching_problems(contrast, key, points)
     return problems
+
+
+def _pool_problems(contrast: ContrastConfig, key: str, points: Sequence[Point]) -> list[str]:
+    varying = list(dict.fromkeys(name for point in points for name in _labels(point)))
+    named = {*_asked(contrast.first), *_asked(contrast.second)}
+    fixed = {name for point in points for name, label in _labels(point).items() if label in named}
+    problems = [
+        f"{key}.pool: {name!r} does not vary in this study.{did_you_mean(name, varying)}"
+        for name in contrast.pool
+        if name not in varying
+    ]
+    return problems + [
+        f"{key}.pool: {name!r} is what the contrast is about: leave it out." for name in contrast.pool if name in fixed
+    ]
+
+
+def _matching_problems(contrast: ContrastConfig, key: str, points: Sequence[Point]) -> list[str]:
+    found = pairings(ClaimConfig(contrasts=[contrast]), points)
+    if not found:
+        return [f"{key}: no two arms differ by {contrast.first!r} against {contrast.second!r} alone."]
+    if any(first == second for pairing in found for first, second in pairing.cells):
+        return [f"{key}: {contrast.first!r} is compared with itself."]
+    single = [pairing.cells[0] for pairing in found if len(pairing.cells) == 1]
+    if contrast.pool and single:
+        return [f"{key}.pool: nothing to average: only {single[0][0]!r} and {single[0][1]!r} match."]
+    return []
 
 
 def _numbers(claim: ClaimConfig) -> list[str]:
@@ -162,17 +188,35 @@ def _numbers(claim: ClaimConfig) -> list[str]:
     return problems
 
 
-def _labels(point: Point) -> list[str]:
+def _labels(point: Point) -> dict[str, str]:
+    """What an arm's name says of each parameter: {"rank": "rank=8"}, {"arm": "dora 8"}."""
     keys = [key for key in point if key != SEED]
     last = [key.rpartition(".")[2] for key in keys]
     shown = {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
-    return [str(point[key]) if key == ARM else f"{shown[key]}={point[key]}" for key in keys]
+    return {shown[key]: str(point[key]) if key == ARM else f"{shown[key]}={point[key]}" for key in keys}
+
+
+def _matched(
+    contrast: ContrastConfig, arms: Mapping[str, Mapping[str, str]]
+) -> dict[tuple[str, ...], list[tuple[str, str]]]:
+    """The arms that differ as a contrast asks and in nothing else, by what is left open and not averaged over."""
+    first, second = _asked(contrast.first), _asked(contrast.second)
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for name, labels in arms.items():
+        if not set(first) <= set(labels.values()):
+            continue
+        rest = {key: label for key, label in labels.items() if label not in first}
+        other = contrast.second if contrast.second in RULES else _with(arms, {*second, *rest.values()})
+        if other is not None:
+            left = tuple(label for key, label in rest.items() if key not in contrast.pool)
+            found.setdefault(left, []).append((name, other))
+    return found
 
 
 def _asked(reference: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in reference.split(","))
 
 
-def _with(arms: Mapping[str, Sequence[str]], asked: Sequence[str], rest: Sequence[str]) -> str | None:
-    """The arm that has what is asked and nothing but `rest` beside it."""
-    return next((name for name, labels in arms.items() if set(labels) == {*asked, *rest}), None)
+def _with(arms: Mapping[str, Mapping[str, str]], wanted: Collection[str]) -> str | None:
+    """The arm that has what is wanted and nothing else."""
+    return next((name for name, labels in arms.items() if set(labels.values()) == set(wanted)), None)

@@ -34,6 +34,7 @@ _PRESENTATION = (
     "trainer.checkpoint_steps",
     "trainer.save_model",
     "data.cache_dir",
+    "warmup.cache_gb",
     "evaluation.batch_tokens",
     "compile",
     "save_dtype",

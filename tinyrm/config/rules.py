@@ -186,6 +186,8 @@ def passages_problems(passages: PassagesConfig, key: str) -> Iterator[str]:
 
 def _warmup(warmup: WarmupConfig) -> Iterator[str]:
     yield from passages_problems(warmup.passages, "warmup.passages")
+    if not 0 < warmup.cache_gb < math.inf:
+        yield f"warmup.cache_gb={warmup.cache_gb} must be greater than 0; what a run uses stays until it ends."
     if warmup.batch_tokens < warmup.length:
         yield f"warmup.batch_tokens={warmup.batch_tokens} must be at least warmup.length={warmup.length}."
     if warmup.questions and warmup.kind == "mlm":

@@ -138,6 +138,8 @@ class WarmupConfig:
     )
     dev_fraction: float = 0.05  # of the documents, or of the prompts, held out to measure it on
     seed: int = 0  # apart from `seed`, so that replicates share one warm-up
+    # Most that all warm-ups under data.cache_dir may take; what was used longest ago goes first, one in use never.
+    cache_gb: float = 20.0
 
 
 @dataclass

@@ -32,6 +32,10 @@ class Contrast:
         sections: {} is the overall accuracy as the benchmark weighs it; {"chat": 1} that of one section; weights that
             sum to 1 a mean; weights that sum to 0 an interaction, as {"reasoning": 1, "chat": -0.5, "safety": -0.5}:
             is the effect larger on reasoning than elsewhere? The sections of a benchmark's views count too.
+        cells: pairs of arms over which the effect is pooled (a study of rank x freeze: those of equal freeze); `first`
+            and `second` are then what they are called. The differences of each seed on each unit are averaged over the
+            cells, each counting alike, on the seeds that all of them have; what is said of the mean is for other pairs
+            and other seeds of these cells, and for no other cells. Empty: `first` and `second` alone.
     """
 
     name: str
@@ -40,6 +44,17 @@ class Contrast:
     expect: str
     margin: float
     sections: Mapping[str, float] = field(default_factory=dict)
+    cells: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def matched(self) -> tuple[tuple[str, str], ...]:
+        """The arms whose differences are averaged: a single pair where nothing is pooled."""
+        return self.cells or ((self.first, self.second),)
+
+    @property
+    def arms(self) -> list[str]:
+        """Every arm that is read for it."""
+        return list(dict.fromkeys(arm for cell in self.matched for arm in cell))
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class SignTest:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """Credit of the first minus credit of the second arm.
+    """Credit of the first minus credit of the second arm, of a pooled contrast in the mean over its cells.
 
     Attributes:
         values: (seeds, units).
@@ -108,11 +123,12 @@ class Differences:
 def problems_of(contrast: Contrast, arms: Mapping[str, Seeds], benchmark: Benchmark) -> list[str]:
     """What is wrong with a contrast, before anything is read of its pairs."""
     found, sections, total = [], sections_of(benchmark), math.fsum(contrast.sections.values())
-    for side, arm in (("first", contrast.first), ("second", contrast.second)):
-        if arm not in arms:
-            found.append(f"{contrast.name}: {side}={arm} is no arm of this study." + did_you_mean(arm, arms))
-    if contrast.first == contrast.second:
-        found.append(f"{contrast.name}: {contrast.first} is compared with itself.")
+    for first, second in contrast.matched:
+        for side, arm in (("first", first), ("second", second)):
+            if arm not in arms:
+                found.append(f"{contrast.name}: {side}={arm} is no arm of this study." + did_you_mean(arm, arms))
+        if first == second:
+            found.append(f"{contrast.name}: {first} is compared with itself.")
     if contrast.expect not in EXPECTATIONS:
         found.append(
             f"{contrast.name}: expect={contrast.expect} is unknown." + did_you_mean(contrast.expect, EXPECTATIONS)
@@ -132,35 +148,34 @@ def problems_of(contrast: Contrast, arms: Mapping[str, Seeds], benchmark: Benchm
 
 
 def measure(contrast: Contrast, units: Mapping[str, Mapping[int, CountedUnits]], benchmark: Benchmark) -> Differences:
-    """The differences on the seeds that the two arms have in common, in the sections asked for.
+    """The differences, in the mean over its cells, on the seeds that all its arms have and in the sections asked for.
 
     Raises:
         DataError: no seed in common, no pairs of a section, other pairs, or a single pair.
     """
-    first, second = units[contrast.first], units[contrast.second]
-    common = sorted(first.keys() & second.keys())
+    common = sorted(set.intersection(*(set(units[arm]) for arm in contrast.arms)))
     if not common:
-        raise DataError(
-            f"{contrast.name}: {contrast.first} and {contrast.second} have no seed in common: "
-            f"{sorted(first)} against {sorted(second)}."
-        )
-    at_hand = {arm: {stratum for stratum, _ in units[arm][common[0]].keys} for arm in (contrast.first, contrast.second)}
+        seeds = " against ".join(str(sorted(units[arm])) for arm in contrast.arms)
+        raise DataError(f"{contrast.name}: {' and '.join(contrast.arms)} have no seed in common: {seeds}.")
+    at_hand = {arm: {stratum for stratum, _ in units[arm][common[0]].keys} for arm in contrast.arms}
     weights = _stratum_weights(contrast, at_hand, benchmark)
-    left, right = ([_within(side[seed], weights) for seed in common] for side in (first, second))
-    for seed, *both in zip(common, left, right, strict=True):
-        for arm, found in zip((contrast.first, contrast.second), both, strict=True):
-            if found.keys != left[0].keys:
+    counted = {arm: [_within(units[arm][seed], weights) for seed in common] for arm in contrast.arms}
+    expected = counted[contrast.arms[0]][0]
+    for number, seed in enumerate(common):
+        for arm, found in counted.items():
+            if found[number].keys != expected.keys:
                 where = f"of {', '.join(contrast.sections)}" if contrast.sections else "(name the sections to compare)"
-                odd = set(found.keys) ^ set(left[0].keys)
+                odd = set(found[number].keys) ^ set(expected.keys)
                 raise DataError(
-                    f"{contrast.name}: {arm} with seed {seed} and {contrast.first} with seed {common[0]} are not on "
+                    f"{contrast.name}: {arm} with seed {seed} and {contrast.arms[0]} with seed {common[0]} are not on "
                     f"the same pairs {where}: {len(odd)} are in only one, as {min(odd)[1]!r}."
                 )
-    if len(left[0].keys) < 2:
+    if len(expected.keys) < 2:
         raise DataError(f"{contrast.name}: a single pair says nothing about others.")
-    of_first, of_second = stacked(left), stacked(right)
+    cells = contrast.matched
+    of_first, of_second = (np.mean([stacked(counted[cell[side]]) for cell in cells], axis=0) for side in (0, 1))
     gains = np.stack([of_first, of_second]) - COIN[benchmark.unit]
-    return Differences(of_first - of_second, left[0].strata, weights, gains)
+    return Differences(of_first - of_second, expected.strata, weights, gains)
 
 
 def sections_of(benchmark: Benchmark) -> dict[str, Section]:

@@ -87,6 +87,7 @@ def detectable_effect(
     alpha: float = 0.05,
     comparisons: int = 1,
     shared: float | None = None,
+    cells: int = 1,
 ) -> float:
     """Smallest true difference of two arms that a study shows with this power, as a fraction (0.02 is 2 points).
 
@@ -104,22 +105,25 @@ def detectable_effect(
         shared: the part of the variance of a pair's difference that is the same in every seed; the rest is noise that
             seeds average out, but also what makes their spread hard to read. For arms that differ no more than their
             own seeds do it is 0. None takes the least favourable, which few seeds find in noise and many in its lack.
+        cells: pairs of arms whose differences are averaged. Seeds and noise are those of each run, so that they are
+            averaged with them; what is shared by seeds may be shared by cells as well, and is taken to be.
 
     Raises:
         ConfigError: a number that cannot be (names all of them).
     """
-    problems = _problems(n, weights, seeds, discordance, seed_sd, power, alpha, comparisons, shared)
+    problems = _problems(n, weights, seeds, discordance, seed_sd, power, alpha, comparisons, shared, cells)
     if problems:
         raise ConfigError(problems)
     single = math.fsum(weight**2 * discordance / n[name] for name, weight in weights.items() if weight)
     found = []
     for part in np.linspace(0, 1, 5) if shared is None else [shared]:
-        noise = single * (1 - part) / seeds if seeds > 1 else 0.0
+        own = single * (1 - part) / cells
+        noise = own / seeds if seeds > 1 else 0.0
         found.append(
             smallest_effect(
-                units=single * part + noise if seeds > 1 else single,
+                units=single * part + (noise if seeds > 1 else own),
                 noise=noise,
-                between=seed_sd**2 / seeds if seeds > 1 else 0.0,
+                between=seed_sd**2 / (seeds * cells) if seeds > 1 else 0.0,
                 seeds=seeds,
                 power=power,
                 alpha=alpha / comparisons,
@@ -138,6 +142,7 @@ def _problems(
     alpha: float,
     comparisons: int,
     shared: float | None,
+    cells: int,
 ) -> list[str]:
     rules = [
         (bool(weights) and any(weights.values()), "weights must name a section"),
@@ -149,6 +154,7 @@ def _problems(
         (0 < power < 1, f"power must lie between 0 and 1, got {power}"),
         (0 < alpha < 1, f"alpha must lie between 0 and 1, got {alpha}"),
         (comparisons >= 1, f"comparisons must be at least 1, got {comparisons}"),
+        (cells >= 1, f"cells must be at least 1, got {cells}"),
         (shared is None or 0 <= shared <= 1, f"shared is a share between 0 and 1, got {shared}"),
     ]
     return [f"{message}." for holds, message in rules if not holds]

@@ -104,7 +104,7 @@ class Finding:
 def judge(
     arms: Mapping[str, Seeds], contrasts: Sequence[Contrast], benchmark: Benchmark, *, resamples: int = 2000
 ) -> list[Finding]:
-    """Judge the contrasts together, each on the seeds that its two arms have in common.
+    """Judge the contrasts together, each on the seeds that its arms have in common.
 
     Arms need not have the same pairs, but in the sections that a contrast asks for the two have. With one common seed
     the seeds are left out of everything (`Finding.scope` says so), and p of `better` is at least that of exact McNemar,
@@ -124,7 +124,7 @@ def judge(
     problems = [problem for contrast in contrasts for problem in problems_of(contrast, arms, benchmark)]
     if problems:
         raise ConfigError(problems)
-    wanted = {arm for contrast in contrasts for arm in (contrast.first, contrast.second)}
+    wanted = {arm for contrast in contrasts for arm in contrast.arms}
     units = {arm: {seed: units_of(p, benchmark) for seed, p in arms[arm].items()} for arm in arms if arm in wanted}
     differences = [measure(contrast, units, benchmark) for contrast in contrasts]
     measured = [(each, each.crossed()) for each in differences]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -131,6 +132,7 @@ def detectable(claim: ClaimConfig, paired: Sequence[Pairing], units: Mapping[str
             seed_sd=claim.seed_sd * math.sqrt(1 if pairing.second in RULES else 2),
             power=claim.power,
             comparisons=len(paired),
+            cells=len(pairing.cells),
         )
         for pairing in paired
     ]
@@ -219,13 +221,15 @@ def judge_arms(
     known = dict(arms)
     contrasts = []
     for pairing in there:
-        second = pairing.second
-        if second in RULES:
-            second = f"{pairing.second} ({pairing.first})"
-            known[second] = {seed: by_rule(pairing.second, own) for seed, own in arms[pairing.first].items()}
-        contrasts.append(
-            Contrast(pairing.name, pairing.first, second, pairing.expect, pairing.margin, pairing.sections)
-        )
+        cells = []
+        for first, other in pairing.cells:
+            second = f"{other} ({first})" if other in RULES else other
+            if other in RULES:
+                known[second] = {seed: by_rule(other, own) for seed, own in arms[first].items()}
+            cells.append((first, second))
+        first, second = cells[0] if len(cells) == 1 else (pairing.first, pairing.second)
+        how = (pairing.expect, pairing.margin, pairing.sections, tuple(cells))
+        contrasts.append(Contrast(pairing.name, first, second, *how))
     findings = judge(known, contrasts, table_of_arms(next(iter(benchmarks)), known)) if there else []
     by_name = {f.contrast.name: f.verdict for f in findings}
     verdicts = {
@@ -242,11 +246,12 @@ def _why_not(pairing: Pairing, arms: Mapping[str, Seeds], benchmarks: set[str]) 
     """Why a contrast cannot be judged."""
     if len(benchmarks) > 1:
         return f"trials were tested on several benchmarks ({', '.join(sorted(benchmarks))})"
-    for arm in (pairing.first, pairing.second):
-        if arm not in arms and arm not in RULES:
+    named = [arm for arm in dict.fromkeys(itertools.chain(*pairing.cells)) if arm not in RULES]
+    for arm in named:
+        if arm not in arms:
             return f"no finished trial of {arm}"
-    if pairing.second not in RULES and not arms[pairing.first].keys() & arms[pairing.second].keys():
-        return f"{pairing.first} and {pairing.second} have no seed in common"
+    if not set.intersection(*(set(arms[arm]) for arm in named)):
+        return f"{' and '.join(named)} have no seed in common"
     return None
 
 

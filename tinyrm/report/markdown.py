@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tinyrm.report.story import amount, answers, chosen_by, dev, p_value, points, share
+from tinyrm.evaluation.probes import Probes
+from tinyrm.report.story import amount, answers, chosen_by, dev, number, p_value, points, share
 from tinyrm.report.study import StudyReport
+from tinyrm.types import Metric
 
 _SHOWN = 30
 
 
 def markdown(report: StudyReport) -> str:
-    """The question, the answers, ranking, effects, comparisons, ends, and how to make it again."""
+    """The question, the answers, ranking, effects, comparisons, probes, ends, and how to make it again."""
     parts = [f"# {escaped(report.title)}", *(f"> {escaped(s.question)}" for s in report.sweeps)]
     parts += ["\n".join(f"- **{escaped(q)}**: {escaped(a)}" for q, a in answers(report))]
     if report.notes:
@@ -22,6 +24,7 @@ def markdown(report: StudyReport) -> str:
         *_ranking(report),
         *_effects(report),
         *_comparisons(report),
+        *_probes(report),
         *_endings(report),
         *_again(report),
     ]
@@ -106,6 +109,49 @@ def _comparisons(report: StudyReport) -> list[str]:
     ]  # fmt: skip
     columns = ["arm", "minus arm", ">difference on test, points [95%]", ">p", ">p, Holm", "differ at 5%", ">seeds"]
     return ["## Paired comparison", f"{len(report.comparisons)} comparisons, corrected together.", table(columns, rows)]
+
+
+def _probes(report: StudyReport) -> list[str]:
+    """What is behind the accuracies, as in the page: of one trial an arm, pairs counted alike."""
+    if not report.probes:
+        return []
+    found = report.probes[:_SHOWN]
+    said = "In % of the test pairs with 95% intervals, of one trial an arm, its first; pairs counted alike."
+    parts = ["## Probes", said]
+    rows: list[Sequence[object]] = [
+        (p.arm, *map(share, _behind(p.probes)), "; ".join(f"{k}: {v}" for k, v in p.probes.missing.items()))
+        for p in found
+    ]
+    columns = [">flips with the order", ">of these, first place wins", ">length-controlled", ">chosen longer"]
+    columns += [">chosen shorter", ">bag of words itself", ">agrees with it", ">where it is wrong"]
+    parts.append(table(["arm", *columns, "not told"], rows))
+    parts.append("Calibration, as it is and with log-odds divided by the temperature that was fitted on dev:")
+    columns = [">ECE", ">of a calibrated model", ">Brier", ">NLL", ">temperature", ">ECE scaled", ">Brier scaled"]
+    parts.append(table(["arm", *columns, ">NLL scaled"], [(p.arm, *_calibrated(p.probes)) for p in found]))
+    rows = [(p.arm, f"{c.low} to {c.high}", share(c.accuracy), c.accuracy.n) for p in found for c in p.probes.prompts]
+    if rows:
+        parts += [
+            "Accuracy by the length of the prompt, in quarters:",
+            table(["arm", ">words", ">accuracy", ">n"], rows),
+        ]
+    return parts
+
+
+def _behind(found: Probes) -> list[Metric | None]:
+    orders, lengths, bag = found.orders, found.lengths, found.bag
+    told = [orders.flips, orders.first_favoured] if orders else [None, None]
+    of_bag = [bag.accuracy, bag.agreement, bag.where_wrong] if bag else [None, None, None]
+    return [*told, lengths.controlled, lengths.longer, lengths.shorter, *of_bag]
+
+
+def _calibrated(found: Probes) -> list[str]:
+    plain, scaled, temperature = found.calibration, found.calibration_scaled, found.temperature
+    chance = f"{plain.ece_by_chance.low:.3f} to {plain.ece_by_chance.high:.3f}"
+    told = [f"{plain.ece:.3f}", chance, number(plain.brier), number(plain.nll)]
+    if temperature is None or scaled is None:
+        return [*told, "-", "-", "-", "-"]
+    value = f"{temperature.value.value:.3g}" if temperature.limit is None else f"none: {temperature.limit}"
+    return [*told, value, f"{scaled.ece:.3f}", number(scaled.brier), number(scaled.nll)]
 
 
 def _endings(report: StudyReport) -> list[str]:

@@ -154,6 +154,7 @@ def _contrast(finding: Finding) -> dict[str, Any]:
         "name": asked.name,
         "first": asked.first,
         "second": asked.second,
+        **({"cells": [list(cell) for cell in asked.cells]} if len(asked.cells) > 1 else {}),
         "expect": asked.expect,
         "margin": asked.margin,
         "sections": dict(asked.sections),

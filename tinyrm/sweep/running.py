@@ -188,7 +188,19 @@ class Run:
                 f"sweep.nodes_per_trial={self.settings.nodes_per_trial} needs hydra/launcher=slurm: "
                 f"{self._launcher()} starts workers of one machine each."
             )
+        if not found and hasattr(launcher, "preview"):
+            found += self._written_out(launcher.preview(1, Path(self.settings.dir)))
         return found
+
+    def _written_out(self, script: str) -> list[str]:
+        """Whether a job script would hold a secret, as what is no shell command but an option of sbatch may."""
+        shown = [line for line in self.app.hidden(script).splitlines() if line not in script.splitlines()]
+        if not shown:
+            return []
+        return [
+            f"hydra.launcher: the job script would hold a password or a key, masked here: {'; '.join(shown)}. Take it "
+            "from the environment in hydra.launcher.setup, where ${oc.env:NAME} stays a reference for the shell."
+        ]
 
     def _start_early(self, points: int) -> None:
         """Let workers import what they need meanwhile, where the launcher can."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import near
+from .shell import kept_from_jobs
 from .slurm_client import Offer, SlurmAway, available, default_partition, offers
 
 MISSING = (
@@ -21,7 +22,9 @@ MISSING = (
 _EARLY_S = 60  # how much earlier than it was told to Slurm may send a signal, says the manual of sbatch
 
 
-def problems(params: Mapping[str, Any], folder: Path, storage: str, nodes_per_trial: int, *, dry: bool) -> list[str]:
+def problems(
+    params: Mapping[str, Any], folder: Path, storage: str, nodes_per_trial: int, reads: Sequence[str], *, dry: bool
+) -> list[str]:
     """What is wrong.
 
     Args:
@@ -29,9 +32,16 @@ def problems(params: Mapping[str, Any], folder: Path, storage: str, nodes_per_tr
         folder: of all sweeps.
         storage: its URL.
         nodes_per_trial: of the sweep.
+        reads: variables of the environment that the launcher's shell commands read in the job.
         dry: only the script is wanted: Slurm may be missing.
     """
     found = _of_numbers(params, nodes_per_trial)
+    missing, setting = kept_from_jobs(reads, params["additional_parameters"])
+    if missing:
+        found.append(
+            f"hydra.launcher.setup reads {', '.join(missing)} from the environment, which {setting} keeps from the "
+            f"job: add it there ({','.join(['ALL', *missing])}), or leave that out: Slurm then exports everything."
+        )
     if find_spec("submitit") is None:
         found.append("hydra/launcher=slurm needs submitit: pip install 'tinyrm[launchers]'.")
     if storage.startswith("sqlite"):

@@ -129,8 +129,18 @@ class SlurmLauncher(Launcher):
         self._params = {**params, "max_workers": params["max_workers"] or self._MOST}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before :meth:`launch`."""
+        """Called by Hydra before :meth:`launch`.
+
+        Raises:
+            SweepError: a command cannot leave to the shell what it takes from the environment.
+        """
+        from .shell import commands
+
         self.context, self.task, self.config = hydra_context, task_function, config
+        # Hydra has resolved them: what was taken from the environment would stand in the job script.
+        self._params["setup"], reads = commands(config, "hydra.launcher.setup")
+        self._params["python"], more = commands(config, "hydra.launcher.python")
+        self._reads = [*reads, *more]
 
     def workers(self) -> int:
         """The most jobs at once."""
@@ -140,9 +150,8 @@ class SlurmLauncher(Launcher):
         """What is wrong with the settings, as far as Slurm can say before anything is submitted."""
         from .slurm_checks import problems
 
-        return problems(
-            self._params, Path(settings.dir), settings.storage, settings.nodes_per_trial, dry=settings.dry_run
-        )
+        place = Path(settings.dir), settings.storage
+        return problems(self._params, *place, settings.nodes_per_trial, self._reads, dry=settings.dry_run)
 
     def preview(self, count: int, folder: Path) -> str:
         """The script that would be submitted for `count` workers of the sweep in `folder`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tinyrm.report.charts.base import Chart, Column
 from tinyrm.report.charts.effects import effects
 from tinyrm.report.charts.outcomes import cost, matrix, pareto, ranking
-from tinyrm.report.charts.probes import probe_table, reliability
+from tinyrm.report.charts.probes import probe_table, prompts, reliability
 from tinyrm.report.charts.scores import curves, flips, length, sections
 from tinyrm.report.charts.space import importance, parallel
 from tinyrm.report.study import StudyReport
@@ -26,5 +26,5 @@ def charts_of(report: StudyReport) -> list[Chart]:
         label = f" of {sweep.name}" if len(report.sweeps) > 1 else ""
         found += [importance(sweep, number, label), parallel(report, sweep, number, label)]
     found += [curves(report), sections(report), flips(report), length(report)]
-    found += [reliability(report), probe_table(report), cost(report)]
+    found += [reliability(report), probe_table(report), prompts(report), cost(report)]
     return [chart for chart in found if chart is not None and chart.rows]

@@ -76,6 +76,29 @@ def probe_table(report: StudyReport) -> Chart | None:
     return chart_of("probes", "probes", "Beyond length and words", caption, columns, rows, spec)
 
 
+def prompts(report: StudyReport) -> Chart | None:
+    """All arms: accuracy by quarters of the prompts' lengths."""
+    rows = [
+        {"rank": p.rank, "arm": p.arm, "label": p.label, "trial": p.trial, "which": f"{cut.low} to {cut.high} words"}
+        | {"words": cut.low, **metric_row(cut.accuracy)}
+        for p in report.probes
+        for cut in p.probes.prompts
+        if is_defined(cut.accuracy)
+    ]
+    order = list(dict.fromkeys(row["label"] for row in rows))
+    y = {"field": "label", "type": "nominal", "sort": order, "title": None}
+    color = {"field": "which", "type": "ordinal", "sort": {"field": "words"}, "title": "prompt"}
+    color["legend"] = {"orient": "top"}
+    spec = {"height": 60 * len(order), "layer": dots(y, color, "accuracy on test", {"format": "%"})}
+    columns = [Column("rank", "rank by dev", "count"), Column("arm", "arm"), Column("trial", "trial", "count")]
+    columns += [Column("which", "words of the prompt"), Column("value", "accuracy", "share"), *INTERVAL]
+    caption = (
+        "One trial an arm, pairs counted alike, in quarters by the words of the prompt. Where sections differ in it "
+    )
+    caption += "this cuts by section too: it shows where a model is weak, not why."
+    return chart_of("prompts", "probes", "Length of the prompt", caption, columns, rows, spec)
+
+
 _CALIBRATED = {
     "ece": "ECE",
     "brier": "Brier",
