@@ -47,6 +47,8 @@ class TinyRMApp(App):
 
     metrics = {"dev_accuracy": "maximize"}  # noqa: RUF012 (as its base: not to be changed)
     preload = ("tinyrm.experiment",)
+    # What decides the output of the frozen layers, which is stored: a deeper `freeze` goes on from a shallower one.
+    affinity = ("model", "warmup", "data", "prompt", "objective", "trainer.precision", "freeze")
 
     def __init__(self) -> None:
         self._last: tuple[DictConfig, TinyRMConfig] | None = None

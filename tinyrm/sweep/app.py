@@ -20,10 +20,13 @@ class App:
     Attributes:
         metrics: by which a sweep goes where `sweep.metrics` is empty: name -> maximize | minimize.
         preload: modules that every trial needs and that take long to import: workers do so while points are checked.
+        affinity: config keys, the most telling first, such that trials with the same values there share some of their
+            work: each worker goes on with points akin to its last one, as long as there are any.
     """
 
     metrics: Mapping[str, str] = {"value": "maximize"}
     preload: Sequence[str] = ()
+    affinity: Sequence[str] = ()
 
     def check(self, config: DictConfig) -> None:
         """Raise where a trial with this config could not run. Called for every point before anything runs.

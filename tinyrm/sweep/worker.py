@@ -27,6 +27,7 @@ from .memory import Memory
 from .outcome import Outcome
 from .runner import Runner
 from .seat import Alone, Seat
+from .sharing import Sharing
 from .study import Study
 from .team import Team
 from .watch import leave
@@ -68,6 +69,7 @@ class Worker:
         self._signals = _StopSignals()
         self._stops = self.study.stops() if self.stops is None else self.stops
         self._memory = Memory(self.settings.trial_memory_gb, self.host)
+        self._sharing = Sharing(tuple(self.app.affinity))
         self._runner = Runner(
             *(self.task, self.study, self.composer, self.settings, self.app, self.host, self._memory, self._stops),
             team=self.team,
@@ -118,6 +120,7 @@ class Worker:
                 lease_s=self.settings.lease_s,
                 max_retries=self.settings.max_retries,
                 left=self._left,
+                sharing=self._sharing,
             )
             if isinstance(found, Claim):
                 claims.append(found)
