@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .errors import End, SweepError
 from .leases import WorkerId, holds
-from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, Outcome
+from .outcome import ALONE, LEASE, OUTCOME, OVERRIDES, POINT, Outcome
 from .plan import Plan, Slot
 from .points import Points
 from .records import overrides_of
@@ -42,6 +42,7 @@ class Claim:
         overrides: what its config is composed from; None until a sampler has chosen.
         worker: who holds it.
         began: when this attempt began, in seconds since the epoch.
+        alone: beside others there was not enough memory for it.
     """
 
     trial_id: int
@@ -53,6 +54,7 @@ class Claim:
     overrides: tuple[str, ...] | None
     worker: WorkerId
     began: float
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Terms:
         left: (trial, attempt, worker's name) -> what that attempt left, whose worker is gone.
         sharing: which trials have something in common.
         holding: the trials that it has now; any other one in its name is a claim whose answer never reached it.
+        beside: take only what may run together with those.
     """
 
     worker: WorkerId
@@ -94,6 +97,14 @@ class Terms:
     left: Callable[[int, int, str], Left] = lambda number, attempt, worker: Left()
     sharing: Sharing = field(default_factory=Sharing)
     holding: Sequence[Claim] = ()
+    beside: bool = False
+
+    def takes(self, slot: Slot, overrides: Sequence[str] | None) -> bool:
+        """Whether it takes a trial with these overrides; None: those that a sampler is still to choose."""
+        if not self.beside or overrides is None:
+            return True
+        first = self.holding[0]
+        return self.sharing.apart(slot, overrides) == self.sharing.apart(first.slot, first.overrides or ())
 
 
 class Claims:
@@ -114,15 +125,26 @@ class Claims:
         """The next trial: one that waits, one whose worker died, or a point of the plan; None when all is done."""
         self._points.read()
         found: Claim | int = 0
-        if not self._points.left(plan) or self._due():
+        if not self._points.left(plan) or self._due() or terms.beside:
             found = self._take_over(plan, terms)
         if isinstance(found, int):
-            index = self._points.next(plan, terms.sharing, lambda: self._busy(plan, terms))
+            index = self._next_point(plan, terms)
             if index is None:
-                return Wait(found) if found else None
+                return Wait(found) if found and not terms.beside else None
             found = self._create(index, plan.slot(index), terms)
         self._points.took(terms.sharing.kin_of(found.slot))
         return found
+
+    def _next_point(self, plan: Plan, terms: Terms) -> int | None:
+        if not terms.beside:
+            return self._points.next(plan, terms.sharing, lambda: self._busy(plan, terms))
+
+        def fits(index: int) -> bool:
+            slot = plan.slot(index)
+            known = None if slot.texts is None else slot.space.overrides(slot.texts)
+            return slot.again is None and terms.takes(slot, known)
+
+        return self._points.beside(plan, terms.sharing, fits)
 
     def held(self, claim: Claim) -> FrozenTrial | None:
         """The record of a claimed trial; None where a crashed server has forgotten it: its point is handed out anew."""
@@ -190,10 +212,18 @@ class Claims:
             if others and holds(lease, renewed):
                 running += 1
                 continue
+            if terms.beside and not self._joins(trial, plan, terms):
+                continue
             claim = self._retake(trial, lease, plan, terms, orphaned=others)
             if claim is not None:
                 return claim
         return running
+
+    def _joins(self, trial: FrozenTrial, plan: Plan, terms: Terms) -> bool:
+        """Whether a trial that was begun before may run beside others."""
+        overrides = overrides_of(trial)
+        known = overrides is not None and not trial.user_attrs.get(ALONE)
+        return known and terms.takes(plan.slot(trial.user_attrs[POINT]), overrides)
 
     def _retake(
         self, trial: FrozenTrial, lease: Mapping[str, Any], plan: Plan, terms: Terms, *, orphaned: bool
@@ -224,6 +254,7 @@ class Claims:
             overrides_of(trial),
             terms.worker,
             time.time(),
+            bool(trial.user_attrs.get(ALONE)),
         )
         self.renew(claim, terms.lease_s, None)
         return claim

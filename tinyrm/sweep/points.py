@@ -13,6 +13,8 @@ from .plan import Plan, Segment
 from .shared import SharedStorage
 from .sharing import Kin, Sharing, alike
 
+_SCANNED = 2000  # points looked at for one that may run together with others
+
 
 @dataclass
 class _Group:
@@ -80,6 +82,17 @@ class Points:
             # Nearest to what it has just done; where others are everywhere, it helps where most is left.
             own = max(free, key=lambda g: alike(g.kin, self._kin)) if free else max(groups, key=self._waiting)
         return next(self._unstarted(own))
+
+    def beside(self, plan: Plan, sharing: Sharing, fits: Callable[[int], bool]) -> int | None:
+        """The first point akin to this worker's last trial that `fits` (asked with its number); None without one."""
+        groups = [g for g in self._open(plan, sharing) if g.kin == self._kin or not g.kin]
+        for group in groups:
+            for scanned, point in enumerate(self._unstarted(group)):
+                if scanned == _SCANNED:
+                    break
+                if fits(point):
+                    return point
+        return None
 
     def _open(self, plan: Plan, sharing: Sharing) -> list[_Group]:
         """The groups with points left of the first segment that has any."""

@@ -64,7 +64,7 @@ class Progress:
     def asked_to_stop(self) -> bool:
         """Whether the task should write a checkpoint and raise, where no signal tells it so: in a pack.
 
-        The next :meth:`advance` raises in any case.
+        The :meth:`advance` after the one in which it was told raises in any case.
         """
         return self._seat.asked_to_stop
 
@@ -78,11 +78,22 @@ class Progress:
         """
         if fraction is not None:
             self.fraction = fraction
+        self.heed()
         self._seat.pass_on()
+        if self.ending is not None:  # else the task may see by itself that it is asked to stop
+            raise self.ending
+
+    def heed(self) -> None:
+        """What :meth:`advance` raises, without a turn for the others: where they wait for what this trial makes."""
         if self.ending is not None:
             raise self.ending
         if self.asked_to_stop:
             raise TrialEnded(None, "its worker was told to stop")
+
+    @property
+    def seconds(self) -> float:
+        """A clock that runs while the trial does: in a pack, not during the others' turns."""
+        return self._seat.seconds()
 
     def report(self, value: float, step: int, samples: Sequence[float] | None = None) -> None:
         """Report an intermediate value of `metric`.

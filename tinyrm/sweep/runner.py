@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ class Runner:
             SweepInterrupted: its worker was told to stop.
             StorageUnavailableError: the storage, or the disk under the trials, is gone or full.
         """
-        began, folder = time.monotonic(), self.folder(claim.number)
+        began, folder = seat.seconds(), self.folder(claim.number)
         digest = None
         try:
             overrides = self.chosen(claim).overrides or ()
@@ -122,7 +121,7 @@ class Runner:
             text and self.app.hidden(text) for text in (outcome.message, outcome.traceback)
         )
         outcome.fingerprint, outcome.devices = digest, claim.worker.devices
-        outcome.seconds = round(time.monotonic() - began, 3)
+        outcome.seconds = round(seat.seconds() - began, 3)
         return outcome
 
     def _called(self, claim: Claim, config: DictConfig, bare: DictConfig, seat: Seat) -> Any:

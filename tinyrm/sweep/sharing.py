@@ -18,9 +18,11 @@ class Sharing:
 
     Attributes:
         affinity: config keys, the most telling first: what points with the same values there compute serves them all.
+        packable: config keys in which trials may differ that run together in one process.
     """
 
     affinity: Sequence[str] = ()
+    packable: Sequence[str] = ()
 
     def kin(self, space: Space) -> Callable[[Sequence[str]], Kin]:
         """A function that tells what a point of this space has of each key of `affinity`: `()` where none varies."""
@@ -43,6 +45,21 @@ class Sharing:
     def kin_of(self, slot: Slot) -> Kin:
         """The same of one point of a plan; `()` where the sampler chooses it."""
         return () if slot.texts is None else self.kin(slot.space)(slot.texts)
+
+    def apart(self, slot: Slot, overrides: Sequence[str]) -> tuple[str, ...]:
+        """All in which a trial may not differ from those that it runs together with, as typed."""
+        return (*slot.fixed, *sorted(o for o in overrides if not self._is_packable(o)))
+
+    def packs(self, space: Space) -> bool:
+        """Whether two points of this space can run together."""
+        return any(
+            d.count > 1 if d.finite else True
+            for d in space.dimensions
+            if all(self._is_packable(key) for key in d.config_keys())
+        )
+
+    def _is_packable(self, override: str) -> bool:
+        return config_key(override) in self.packable
 
 
 def _bears_on(own: str, key: str) -> bool:

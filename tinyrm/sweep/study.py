@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from .claims import Claim, Claims, Terms, Wait, is_mine
 from .errors import End, SweepError, near
 from .leases import WorkerId, holds
-from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
+from .outcome import ALONE, LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
 from .plan import Plan
 from .records import records_of
 from .shared import SharedStorage, patiently
@@ -81,6 +81,14 @@ class Study:
     def unstarted(self) -> int:
         """Points that no worker has claimed yet."""
         return self.plan().total - _started(self.trials())
+
+    def load(self, worker: WorkerId) -> tuple[int, int]:
+        """What is left to begin or go on with (points not claimed, trials that nobody runs); how many others work."""
+        trials = self.trials()
+        ours = [t for t in trials if not t.state.is_finished() and POINT in t.user_attrs]
+        running = [t for t in ours if _runs(t)]
+        left = self.plan().total - _started(trials) + len(ours) - len(running)
+        return left, len({t.system_attrs[LEASE]["worker"] for t in running} - {worker.name})
 
     def stops(self) -> int:
         """How often the sweep was told to stop: a worker ends when this grows."""
@@ -169,13 +177,15 @@ class Study:
 
         return self._patiently(tell)
 
-    def release(self, claim: Claim) -> None:
-        """Put a trial back among the waiting, to be continued from its checkpoint."""
+    def release(self, claim: Claim, *, alone: bool = False) -> None:
+        """Put a trial back among the waiting, to be continued from its checkpoint; `alone`: not beside others."""
 
         def free() -> None:
             with self.storage.lock(self.name):
                 trial = self._claims.held(claim)
                 if trial is not None and not trial.state.is_finished() and is_mine(trial, claim):
+                    if alone:
+                        self.storage.optuna.set_trial_user_attr(claim.trial_id, ALONE, True)
                     self.storage.optuna.set_trial_state_values(claim.trial_id, TrialState.WAITING)
 
         self._patiently(free)

@@ -1,10 +1,11 @@
-"""A worker: claims trials and runs them, one after another, until nothing is left or it must stop."""
+"""A worker: claims trials and runs them, one after another or some together, until nothing is left or it must stop."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import logging
+import math
 import signal
 import threading
 import time
@@ -25,6 +26,7 @@ from .interrupts import held, raise_soon
 from .leases import Host, WorkerId
 from .memory import Memory
 from .outcome import Outcome
+from .pack import Pack
 from .runner import Runner
 from .seat import Alone, Seat
 from .sharing import Sharing
@@ -51,6 +53,7 @@ class Worker:
         stops: how often the sweep had been told to stop when its workers were started; None: until now.
         host: where it runs.
         team: where trials take several processes, of which this one leads.
+        workers: how many were started beside it, itself included: each takes only its share of what is left.
     """
 
     task: TaskFunction
@@ -62,6 +65,7 @@ class Worker:
     stops: int | None = None
     host: Host = field(default_factory=Host)
     team: Team | None = None
+    workers: int = 1
     header: dict[str, Any] = field(init=False)
     failed: int = field(init=False, default=0)  # trials of this worker that ended as they should not
 
@@ -69,7 +73,7 @@ class Worker:
         self._signals = _StopSignals()
         self._stops = self.study.stops() if self.stops is None else self.stops
         self._memory = Memory(self.settings.trial_memory_gb, self.host)
-        self._sharing = Sharing(tuple(self.app.affinity))
+        self._sharing = Sharing(tuple(self.app.affinity), tuple(self.app.packable))
         self._runner = Runner(
             *(self.task, self.study, self.composer, self.settings, self.app, self.host, self._memory, self._stops),
             team=self.team,
@@ -91,19 +95,25 @@ class Worker:
         with self._signals:
             while claims := self._claimed():
                 self._memory.begin()
-                finished += self._attempt(claims[0], Alone(lambda: self._signals.came))
+                if len(claims) == 1:
+                    finished += self._attempt(claims[0], Alone(lambda: self._signals.came))
+                else:
+                    finished += self._together(claims)
         return finished
 
     def _claimed(self) -> list[Claim]:
-        """The next trial; none where nothing is left."""
+        """The next trial, with others that may run beside it; none where nothing is left."""
         claims: list[Claim] = []
         try:
             while True:
                 if self.study.stops() > self._stops:
                     raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
-                if not isinstance(self._claim(claims), Wait):
+                first = self._claim(claims)
+                if not isinstance(first, Wait):
                     break
                 time.sleep(_POLL_S)
+            if first is not None:
+                self._add_others(claims)
         except KeyboardInterrupt as stopped:
             self._give_back(claims)
             raise SweepInterrupted("stopped between two trials.", whole=self.host.here) from stopped
@@ -113,7 +123,7 @@ class Worker:
         return claims
 
     def _claim(self, claims: list[Claim]) -> Claim | Wait | None:
-        """Claim a trial and add it to those there are."""
+        """Claim a trial and add it to those there are; once there is one, only what may run beside it."""
         with held():  # a claim that the storage has recorded must reach us
             found = self.study.claim(
                 self.identity,
@@ -121,20 +131,59 @@ class Worker:
                 max_retries=self.settings.max_retries,
                 left=self._left,
                 sharing=self._sharing,
+                holding=tuple(claims),
+                beside=bool(claims),
             )
             if isinstance(found, Claim):
                 claims.append(found)
         return found
 
+    def _add_others(self, claims: list[Claim]) -> None:
+        """Claim what `sweep.pack` lets run together with the first one, leaving other workers their share."""
+        if self.settings.pack == 1 or claims[0].alone or not self._choose(claims):
+            return
+        left, busy = self.study.load(self.identity)
+        share = math.ceil((left + 1) / max(1, self.workers - busy))
+        while len(claims) < min(self.settings.pack, share) and self._claim(claims):
+            if not self._choose(claims) or self._apart(claims[-1]) != self._apart(claims[0]):
+                self._release(claims.pop())  # the sampler chose what cannot run beside the others
+                return
+
+    def _choose(self, claims: list[Claim]) -> bool:
+        """Let the sampler choose the last claim's overrides; False where it fails, as it will where the trial runs."""
+        try:
+            claims[-1] = self._runner.chosen(claims[-1])
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            return False
+        return True
+
+    def _apart(self, claim: Claim) -> tuple[str, ...]:
+        return self._sharing.apart(claim.slot, claim.overrides or ())
+
+    def _together(self, claims: list[Claim]) -> int:
+        """Run several trials at once; how many have an end now."""
+        pack = Pack(self.study, claims, self._attempt, self._release, self.app.state)
+        with contextlib.suppress(KeyboardInterrupt):  # of which `came` tells
+            finished = pack.run(lease_s=self.settings.lease_s, heartbeat_s=self.settings.heartbeat_s)
+        if self._signals.came:
+            raise SweepInterrupted("stopped while trials ran together.", whole=self.host.here)
+        if pack.off:
+            self._leave_if_spoilt("a pack")
+        return finished
+
     def _attempt(self, claim: Claim, seat: Seat) -> bool:
         """Run one trial to its end; whether it has one now."""
         try:
             outcome = self._runner.outcome(claim, seat)
+            if outcome.end == End.OUT_OF_MEMORY and seat.call_off():
+                raise TrialEnded(None, "there was not enough memory for it beside the others")
             with held():
                 told = self._tell(claim, outcome)
         except TrialEnded as ended:  # without an end of its own: another worker's now, or waiting again
             log.warning("Trial %s: %s", claim.number, ended)
-            self._release(claim)
+            self._release(claim, alone=seat.is_off)
             return False
         except (KeyboardInterrupt, SweepInterrupted) as stopped:
             self._release(claim)
@@ -179,12 +228,12 @@ class Worker:
         with contextlib.suppress(OSError):  # the storage may have recorded one more before it went away
             idle_word(Path(self.header["folder"]), self.identity.name).touch()
 
-    def _release(self, claim: Claim) -> None:
+    def _release(self, claim: Claim, *, alone: bool = False) -> None:
         """Put a trial back among the waiting; where the storage cannot be told, leave word in its folder."""
         with contextlib.suppress(KeyboardInterrupt), held():
             try:
                 released = Study(self.study.storage, self.study.name, 0)  # it has just been waited for
-                released.release(claim)
+                released.release(claim, alone=alone)
             except StorageUnavailableError:
                 with contextlib.suppress(OSError):
                     self._runner.folder(claim.number).released(claim.attempt).touch()
