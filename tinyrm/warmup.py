@@ -22,8 +22,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
-
 from tinyrm import pretraining, provenance, reuse
 from tinyrm.config import (
     AnswersConfig,
@@ -51,6 +49,7 @@ from tinyrm.model import Backbone
 from tinyrm.model.rowstore import usage
 from tinyrm.runs import read_record
 from tinyrm.sweep import current_progress
+from tinyrm.training.callbacks import HearsOrders
 from tinyrm.types import PreferencePair
 
 log = logging.getLogger(__name__)
@@ -369,17 +368,23 @@ def _noticing_signals() -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-class _Heed(Callback):
+class _Heed(HearsOrders):
     """Ends the warm-up with the trial of a sweep that it is for."""
 
+    @property
+    def asked_to_stop(self) -> bool:
+        progress = current_progress()
+        return progress is not None and progress.asked_to_stop
+
     def on_train_batch_end(self, *args: Any) -> None:
-        _heed_sweep()
+        if not self.asked_to_stop:  # else it stops by itself, with a checkpoint
+            _heed_sweep()
 
 
 def _heed_sweep() -> None:
     progress = current_progress()
     if progress is not None:
-        progress.advance(0.0)
+        progress.heed()  # those that run beside it in turn wait for the same warm-up
 
 
 _CONTENTS: reuse.Last[str] = reuse.Last(16)
