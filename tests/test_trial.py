@@ -30,10 +30,10 @@ SMALL = [
 ]
 
 
-def composed(*overrides: str) -> DictConfig:
+def composed(*overrides: str, pack: int = 1) -> DictConfig:
     config = OmegaConf.structured(compose([*SMALL, *overrides]))
     OmegaConf.set_struct(config, False)
-    config.sweep = {"devices_per_trial": 1, "nodes_per_trial": 1}
+    config.sweep = {"devices_per_trial": 1, "nodes_per_trial": 1, "pack": pack}
     return config
 
 
@@ -66,6 +66,8 @@ def test_configs_that_compute_the_same_mean_the_same() -> None:
 def test_an_impossible_config_is_refused() -> None:
     with pytest.raises(ConfigError, match="freeze=9 is more than the"):
         TinyRMApp().check(composed("freeze=9"))
+    with pytest.raises(ConfigError, match=r"sweep\.pack=2: trials that run together train in one process each"):
+        TinyRMApp().check(composed("trainer.devices=2", "trainer.accelerator=cpu", pack=2))
 
 
 def test_comments_and_docstrings_are_not_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,13 +104,14 @@ class Line:
     """A Progress that keeps what it is told."""
 
     metric = "dev_accuracy"
+    asked_to_stop = False
 
     def __init__(self) -> None:
         self.reports: list[tuple[float, int, list[float]]] = []
         self.fractions: list[float] = []
 
-    def advance(self, fraction: float) -> None:
-        self.fractions.append(fraction)
+    def advance(self, fraction: float | None = None) -> None:
+        self.fractions += [] if fraction is None else [fraction]
 
     def report(self, value: float, step: int, samples: list[float]) -> None:
         self.reports.append((value, step, samples))

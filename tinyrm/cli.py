@@ -39,6 +39,7 @@ from tinyrm.serving import arguments as serving_arguments
 
 if TYPE_CHECKING:
     from tinyrm.experiment import ExperimentResult
+    from tinyrm.model import SharedPrefix
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +93,9 @@ def run_one(composed: DictConfig) -> Any:
             return take_part(config, led)
         if not sweep.in_trial():
             return _run(config, folder).dev_accuracy
-        from tinyrm.trial import callbacks_of, prepared, result_of
+        from tinyrm.trial import callbacks_of, prepared, result_of, shared_prefix
 
-        return result_of(_run(prepared(config), folder, callbacks_of(config)), config)
+        return result_of(_run(prepared(config), folder, callbacks_of(config), shared=shared_prefix()), config)
     except Interrupted as error:
         raise KeyboardInterrupt(str(error)) from error  # a sweep ends with it; it goes on after anything less
 
@@ -201,13 +202,19 @@ def _tell(meaning: TinyRMError | sweep.SweepError, verbose: bool, cause: BaseExc
     return meaning.exit_code
 
 
-def _run(config: TinyRMConfig, folder: Path, callbacks: Sequence[Any] = (), siblings: bool = False) -> ExperimentResult:
+def _run(
+    config: TinyRMConfig,
+    folder: Path,
+    callbacks: Sequence[Any] = (),
+    siblings: bool = False,
+    shared: SharedPrefix | None = None,
+) -> ExperimentResult:
     # The heavy imports wait until a config has been composed: `--help` and a typo answer at once.
     from tinyrm.experiment import run
     from tinyrm.report.terminal import result_table
 
     try:
-        result = run(config, folder, callbacks=callbacks, siblings=siblings or sweep.in_trial())
+        result = run(config, folder, callbacks=callbacks, siblings=siblings or sweep.in_trial(), shared=shared)
     except Interrupted as error:
         hint = "" if sweep.in_trial() else f" Continue with: tinyrm resume {folder}"
         raise Interrupted(f"{error}{hint}") from error

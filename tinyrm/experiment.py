@@ -47,7 +47,7 @@ from tinyrm.evaluation.results import EvaluationResult, evaluate
 from tinyrm.evaluation.saved import write_results
 from tinyrm.evaluation.scoring import score
 from tinyrm.files import write_json
-from tinyrm.model import Backbone, Description, RewardNet, count_parameters, merged_net, save_model
+from tinyrm.model import Backbone, Description, RewardNet, SharedPrefix, count_parameters, merged_net, save_model
 from tinyrm.prompting import EncodedPairs, Layout
 from tinyrm.report.card import model_card
 from tinyrm.runs import RUN, Clock, check_folder, new_record, no_memory, recorded, threads_of
@@ -128,7 +128,12 @@ def check_only(config: TinyRMConfig) -> None:
 
 
 def run(
-    config: TinyRMConfig, folder: str | Path, *, callbacks: Sequence[Callback] = (), siblings: bool = False
+    config: TinyRMConfig,
+    folder: str | Path,
+    *,
+    callbacks: Sequence[Callback] = (),
+    siblings: bool = False,
+    shared: SharedPrefix | None = None,
 ) -> ExperimentResult:
     """Train and evaluate one TinyRM, and leave its record in `folder`.
 
@@ -140,6 +145,7 @@ def run(
         folder: its run folder, made if missing.
         callbacks: further Lightning callbacks (pruning, reporting).
         siblings: whether other runs share data and backbone, as in a sweep: what they share is then worth storing.
+        shared: what it shares in memory with runs beside it, in threads that run in turn.
 
     Raises:
         TinyRMError: config, data, model, memory or storage, with what would be right; Interrupted and
@@ -157,7 +163,7 @@ def run(
         recorded(folder, record, clock, config.trainer.threads, lambda error: _out_of_memory(error, config)),
         ExitStack() as held,
     ):
-        return _run(prepared, folder, record, clock, session, callbacks, siblings, held)
+        return _run(prepared, folder, record, clock, session, callbacks, siblings, held, shared)
 
 
 def take_part(config: TinyRMConfig, folder: Path) -> None:
@@ -189,6 +195,7 @@ def _run(
     callbacks: Sequence[Callback],
     siblings: bool,
     held: ExitStack,
+    shared: SharedPrefix | None,
 ) -> ExperimentResult:
     config = prepared.config
     frozen = FrozenStore(config.speed, config.data.cache_dir, siblings, config.trainer.progress)
@@ -211,13 +218,13 @@ def _run(
         100 * record["truncated"]["train"],
     )
     with clock.phase("train"):
-        fitted = _train(net, batches, config, folder, session, callbacks, frozen)
+        fitted = _train(net, batches, config, folder, session, callbacks, frozen, shared)
     record["peak_memory_mib"] = provenance.peak_memory_mib()  # before scoring, which has batches of its own
     with clock.phase("evaluate"):
         merged = merged_net(net)
         backend = choose_backend(config.evaluation.backend, config.trainer, fitted.precision)
         record["scoring"] = asdict(backend)
-        scores = _score(merged, backend, test, config, frozen)
+        scores = _score(merged, backend, test, config, frozen, shared)
         result = evaluate(config.evaluation.benchmark, prepared.pairs.reported, scores, config.evaluation.partial)
     _record_training(record, fitted)
     with clock.phase("probe"):
@@ -263,6 +270,7 @@ def _train(
     session: Session,
     callbacks: Sequence[Callback],
     frozen: FrozenStore,
+    shared: SharedPrefix | None = None,
 ) -> FitResult:
     module = TinyRM(
         net,
@@ -282,11 +290,17 @@ def _train(
         loggers=session.loggers,
         callbacks=callbacks,
         frozen=frozen,
+        shared=shared,
     )
 
 
 def _score(
-    merged: RewardNet, backend: Backend, test: EncodedPairs, config: TinyRMConfig, frozen: FrozenStore
+    merged: RewardNet,
+    backend: Backend,
+    test: EncodedPairs,
+    config: TinyRMConfig,
+    frozen: FrozenStore,
+    shared: SharedPrefix | None,
 ) -> PairScores:
     return score(
         backend.ready(merged, test, config.data.cache_dir),
@@ -295,6 +309,7 @@ def _score(
         precision=backend.precision,
         progress=config.trainer.progress == "on" or (config.trainer.progress == "auto" and sys.stderr.isatty()),
         frozen=frozen,
+        shared=shared,
     )
 
 

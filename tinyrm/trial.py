@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,12 @@ from tinyrm.errors import ConfigError
 from tinyrm.evaluation.metrics import wilson
 from tinyrm.experiment import ExperimentResult, check_only
 from tinyrm.masking import masked, written_secrets
+from tinyrm.model import SharedPrefix
 from tinyrm.sweep import App, Progress, Result, current_progress
 from tinyrm.sweep.study import Study
 from tinyrm.tracking import say_where
 from tinyrm.training import history_of
+from tinyrm.training.callbacks import QUIET_LOGGERS, HearsOrders
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ class TinyRMApp(App):
 
     metrics = {"dev_accuracy": "maximize"}  # noqa: RUF012 (as its base: not to be changed)
     preload = ("tinyrm.experiment",)
+    # What decides the output of the frozen layers, which is stored: a deeper `freeze` goes on from a shallower one.
+    affinity = ("model", "warmup", "data", "prompt", "objective", "trainer.precision", "freeze")
+    packable = ("adapter.rank", "adapter.alpha", "optimizer.lr", "optimizer.weight_decay", "seed")
 
     def __init__(self) -> None:
         self._last: tuple[DictConfig, TinyRMConfig] | None = None
@@ -64,6 +69,11 @@ class TinyRMApp(App):
             raise ConfigError(
                 f"trainer.nodes={typed.trainer.nodes}, but a trial has {config.sweep.nodes_per_trial} machines: give "
                 f"sweep.nodes_per_trial={typed.trainer.nodes}, which sets both."
+            )
+        if config.sweep.pack > 1 and typed.trainer.processes > 1:
+            raise ConfigError(
+                f"sweep.pack={config.sweep.pack}: trials that run together train in one process each, and "
+                f"trainer.devices={typed.trainer.devices} makes several. Leave one of them at 1."
             )
         check_only(typed)
         say_where(typed.tracking)  # workers say it where nobody looks
@@ -92,6 +102,22 @@ class TinyRMApp(App):
     def meaning(self, config: DictConfig) -> Mapping[str, Any]:
         """Every key that decides a result; not where it is logged, or how many threads compute it."""
         return config_meaning(self._typed(config))
+
+    def state(self) -> Callable[[], None]:
+        """torch's random numbers and threads, and how loud Lightning is."""
+        cpu, threads = torch.get_rng_state(), torch.get_num_threads()
+        devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        levels = {name: logging.getLogger(name).level for name in QUIET_LOGGERS}
+
+        def put_back() -> None:
+            torch.set_rng_state(cpu)
+            torch.set_num_threads(threads)
+            if devices:
+                torch.cuda.set_rng_state_all(devices)
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+        return put_back
 
     def _typed(self, config: DictConfig) -> TinyRMConfig:
         """The same for the same object: a point is checked, and then asked what it means."""
@@ -127,7 +153,7 @@ class TinyRMApp(App):
         log.info("Report: %s", write_report(report, "html", default_place(report, "html")))
 
 
-class ReportProgress(Callback):
+class ReportProgress(HearsOrders):
     """Tells a sweep how far training is, and each evaluation of dev to its pruner. Trains in one process only.
 
     Args:
@@ -137,9 +163,20 @@ class ReportProgress(Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
+    @property
+    def asked_to_stop(self) -> bool:
+        return self.progress.asked_to_stop
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         done = int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
-        self.progress.advance(done / max(1, int(trainer.num_training_batches)))
+        self._advance(done / max(1, int(trainer.num_training_batches)))
+
+    def on_validation_batch_end(self, *args: Any) -> None:
+        self._advance()
+
+    def _advance(self, fraction: float | None = None) -> None:
+        if not self.asked_to_stop:  # else it stops by itself, with a checkpoint
+            self.progress.advance(fraction)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         known = _REPORTED.get(self.progress.metric)
@@ -164,6 +201,23 @@ def callbacks_of(config: TinyRMConfig) -> list[Callback]:
     """What a trial's training reports through; nothing where it trains in several processes."""
     progress = current_progress()
     return [ReportProgress(progress)] if progress is not None and config.trainer.processes == 1 else []
+
+
+def shared_prefix() -> SharedPrefix | None:
+    """What this trial shares in memory with those that run beside it; None where there are none."""
+    progress = current_progress()
+    if progress is None or progress.shared is None:
+        return None
+    if "prefix" not in progress.shared:
+        progress.shared["prefix"] = SharedPrefix(2 * progress.together, pass_on=_pass_on)
+    shared: SharedPrefix = progress.shared["prefix"]
+    return shared
+
+
+def _pass_on() -> None:
+    progress = current_progress()
+    assert progress is not None  # of the trial that scores, not of the one that made this
+    progress.advance()
 
 
 def log_likelihoods(module: Any) -> list[float]:
@@ -201,7 +255,8 @@ def result_of(experiment: ExperimentResult, config: TinyRMConfig) -> Result:
     for section, measures in experiment.evaluation.sections.items():
         info[f"test_{section}"] = measures.accuracy.value
     info["seed"] = config.seed
-    _settle_once()
+    if shared_prefix() is None:  # what others are in the middle of must not be taken for what stays
+        _settle_once()
     return Result(values, {"dev_accuracy": (interval.low, interval.high)}, info)
 
 

@@ -20,8 +20,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
-
 from tinyrm import pretraining, provenance, reuse
 from tinyrm.config import (
     AnswersConfig,
@@ -46,6 +44,8 @@ from tinyrm.data.conversations import EvaluationPrompts, conversation, conversat
 from tinyrm.data.corpus import Parts, read_documents, read_questions
 from tinyrm.errors import DataError, NonFiniteLossError, OutOfMemoryError
 from tinyrm.model import Backbone
+from tinyrm.sweep import current_progress
+from tinyrm.training.callbacks import HearsOrders
 from tinyrm.types import PreferencePair
 from tinyrm.warmup_store import WARMUPS, heed_sweep, taken, trim
 
@@ -303,11 +303,17 @@ def _told(record: dict[str, Any], key: str, made: bool, seconds: float) -> dict[
     }
 
 
-class _Heed(Callback):
+class _Heed(HearsOrders):
     """Ends the warm-up with the trial of a sweep that it is for."""
 
+    @property
+    def asked_to_stop(self) -> bool:
+        progress = current_progress()
+        return progress is not None and progress.asked_to_stop
+
     def on_train_batch_end(self, *args: Any) -> None:
-        heed_sweep()
+        if not self.asked_to_stop:  # else it stops by itself, with a checkpoint
+            heed_sweep()
 
 
 def _own_test(pairs: reuse.Pairs) -> str | None:

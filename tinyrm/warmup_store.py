@@ -120,7 +120,7 @@ def heed_sweep() -> None:
     """End here where the trial that this process runs has been told to."""
     progress = current_progress()
     if progress is not None:
-        progress.advance(0.0)
+        progress.heed()  # those that run beside it in turn wait for the same warm-up
 
 
 def _complete(folder: Path) -> dict[str, Any] | None:

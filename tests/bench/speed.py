@@ -19,13 +19,14 @@ from typing import Any
 
 from rich.console import Console
 from speed_parts.grid import measure_grid
+from speed_parts.packed import measure_pack
 from speed_parts.scoring import BACKENDS, EXACT, SCORED_MODEL, STORED, TOLERANCE, losses
 from speed_parts.setup import FULL, QUICK
-from speed_parts.tables import grid_table, growth_table, loss_table, step_table, table
+from speed_parts.tables import grid_table, growth_table, loss_table, pack_table, step_table, table
 from sweep_parts.common import ROOT, Target, machine
 
 TRL = "trl==1.16.0"  # for its RewardTrainer; put into a folder of its own, never a dependency
-PARTS = ("training", "reward", "scoring", "steps", "growth", "grid")
+PARTS = ("training", "reward", "scoring", "steps", "growth", "grid", "pack")
 TRAINING = ("plain loop", "ours, speed=plain", "ours, no store", "ours", "ours, stored")
 REWARD = ("reward: TRL", "reward: ours")
 SCORING = (SCORED_MODEL, "score: pipeline", EXACT, *BACKENDS, STORED)
@@ -66,6 +67,7 @@ def main() -> int:
         "steps": step_table,
         "growth": growth_table,
         "grid": grid_table,
+        "pack": pack_table,
     }
     for part, shown in tables.items():
         if found.get(part):
@@ -73,9 +75,10 @@ def main() -> int:
     for target in targets:
         console.print(target.line(), highlight=False)
     console.print(f"figures: {options.out}", highlight=False)
-    different = "grid" in found and found["grid"]["largest_difference"] > found["grid"]["tolerance"]
+    compared = [(row, found[part]["tolerance"]) for part in ("grid", "pack") for row in _compared(found.get(part))]
+    different = any(row["largest_difference"] > tolerance for row, tolerance in compared)
     if different:
-        console.print("the grids' numbers differ", highlight=False)
+        console.print("numbers of trials that should be equal differ", highlight=False)
     for name, limit in TOLERANCE.items():
         if found["losses"].get(name, {"largest_difference": 0.0})["largest_difference"] > limit:
             console.print(f"{name}: the log-odds differ", highlight=False)
@@ -104,7 +107,14 @@ def _measure(options: argparse.Namespace, parts: list[str]) -> dict[str, Any]:
             found["growth"] = _run("growth", options, Path(scratch))
         if "grid" in parts:
             found["grid"] = measure_grid(Path(scratch), options.data, options.quick)
+        if "pack" in parts:
+            found["pack"] = measure_pack(Path(scratch), options.data, options.quick)
     return found
+
+
+def _compared(part: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What of a part holds a `largest_difference`."""
+    return [] if part is None else part.get("rows", [part])
 
 
 def _targets(found: dict[str, Any]) -> list[Target]:

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hydra import initialize_config_dir
@@ -24,6 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from tinyrm.sweep import add_commands, register, run_command
 from tinyrm.sweep.outcome import TrialRecord
+from tinyrm.sweep.planning import Question, Settled, settle
+from tinyrm.sweep.space import parse
 from tinyrm.sweep.storage import open_storage
 from tinyrm.sweep.study import Study
 
@@ -159,6 +163,54 @@ def _module(name: str) -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(params=["sqlite", "journal", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres").database(f"t{uuid4().hex[:12]}"))
+    return f"{request.param}:///{tmp_path}/studies.{request.param}"
+
+
+class World:
+    """A storage and what is asked of it.
+
+    Args:
+        url: of the storage.
+        folder: of the sweeps.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self.storage = open_storage(url)
+
+    def ask(self, *arguments: str, name: str = "s", **rest: Any) -> Settled:
+        """One call of a sweep, as far as the plan."""
+        return settle(self.storage, name, self.question(*arguments, **rest), 10)
+
+    def question(self, *arguments: str, sampler: str = "grid", arms: Any = None, **rest: Any) -> Question:
+        """What such a call asks."""
+        space, fixed = parse(arguments, arms, None)  # type: ignore[arg-type]
+        points = [" ".join(sorted([*fixed, *space.overrides(p)])) for p in space.grid()] if sampler == "grid" else []
+        made = Question(
+            space=space,
+            fixed=tuple(fixed),
+            sampler=sampler,
+            n_trials=None,
+            fingerprints=tuple(points),
+            meaning={"fixed": " ".join(fixed)},
+            identity={"code": "1"},
+            metrics=rest.pop("metrics", None) or {"value": "maximize"},
+            command=arguments,
+            program="python run.py",
+            folder=self.folder,
+        )
+        return replace(made, **rest)
+
+
+@pytest.fixture
+def world(url: str, tmp_path: Path) -> World:
+    return World(url, tmp_path / "multirun")
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,11 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import optuna
 import pytest
@@ -21,58 +20,12 @@ from optuna.trial import TrialState
 from tinyrm.sweep import End, SweepError
 from tinyrm.sweep.leases import WorkerId
 from tinyrm.sweep.outcome import Outcome
-from tinyrm.sweep.planning import Question, Settled, settle
-from tinyrm.sweep.space import parse
+from tinyrm.sweep.planning import settle
 from tinyrm.sweep.storage import open_storage
 from tinyrm.sweep.study import Claim, Orders, Study, Wait
 
 FORK = multiprocessing.get_context("fork")
 LONG = 1000.0
-
-
-@pytest.fixture(params=["sqlite", "journal", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres").database(f"t{uuid4().hex[:12]}"))
-    return f"{request.param}:///{tmp_path}/studies.{request.param}"
-
-
-class World:
-    """A storage and what is done with it."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url, self.folder = url, folder
-        self.storage = open_storage(url)
-
-    def ask(self, *arguments: str, name: str = "s", **rest: Any) -> Settled:
-        """One call of a sweep, as far as the plan."""
-        return settle(self.storage, name, question(*arguments, folder=self.folder, **rest), 10)
-
-
-@pytest.fixture
-def world(url: str, tmp_path: Path) -> World:
-    return World(url, tmp_path / "multirun")
-
-
-def question(
-    *arguments: str, folder: Path, sampler: str = "grid", metrics: Mapping[str, str] | None = None, **rest: Any
-) -> Question:
-    space, fixed = parse(arguments, rest.pop("arms", None), None)  # type: ignore[arg-type]
-    points = [" ".join(sorted([*fixed, *space.overrides(p)])) for p in space.grid()] if sampler == "grid" else []
-    made = Question(
-        space=space,
-        fixed=tuple(fixed),
-        sampler=sampler,
-        n_trials=None,
-        fingerprints=tuple(points),
-        meaning={"fixed": " ".join(fixed)},
-        identity={"code": "1"},
-        metrics=metrics or {"value": "maximize"},
-        command=arguments,
-        program="python run.py",
-        folder=folder,
-    )
-    return replace(made, **rest)
 
 
 def claim(study: Study, worker: WorkerId, lease_s: float = LONG, max_retries: int = 2) -> Claim:
@@ -114,7 +67,7 @@ def in_process(action: Callable[[], None]) -> None:
 
 
 class TestEveryStorage:
-    def test_points_are_claimed_in_the_order_of_the_plan(self, world: World) -> None:
+    def test_points_are_claimed_in_the_order_of_the_plan(self, world: Any) -> None:
         settled = world.ask("a=1,2", "b=x,y", "c=7")
         assert (settled.new, settled.kept, settled.equal) == (4, 0, 0)
         claims = drain(settled.study, WorkerId.here())
@@ -138,7 +91,7 @@ class TestEveryStorage:
         ]
         assert settled.study.unstarted() == 0
 
-    def test_many_threads_and_processes_claim_each_point_once(self, world: World, tmp_path: Path) -> None:
+    def test_many_threads_and_processes_claim_each_point_once(self, world: Any, tmp_path: Path) -> None:
         study = world.ask("a=range(0,40)").study
 
         def work() -> None:
@@ -158,7 +111,7 @@ class TestEveryStorage:
         assert sorted(lines) == sorted(f"{n} {n}" for n in range(40))  # each once, none lost
         assert [(t.number, t.params["a"], t.value) for t in study.trials()] == [(n, n, float(n)) for n in range(40)]
 
-    def test_a_lease_that_runs_out_is_taken_over(self, world: World) -> None:
+    def test_a_lease_that_runs_out_is_taken_over(self, world: Any) -> None:
         study = world.ask("a=1,2").study
         first = claim(study, elsewhere(), lease_s=0.3)
         assert study.heartbeat(first, 0.5, lease_s=0.3, stops=0) == Orders()
@@ -176,14 +129,14 @@ class TestEveryStorage:
         assert not complete(study, first, 5.0)
         assert study.trials()[0].value == 7.0
 
-    def test_a_held_lease_is_waited_for(self, world: World) -> None:
+    def test_a_held_lease_is_waited_for(self, world: Any) -> None:
         study = world.ask("a=1").study
         held = claim(study, elsewhere())
         assert study.claim(WorkerId.here(), lease_s=1, max_retries=2) == Wait(1)
         complete(study, held)
         assert study.claim(WorkerId.here(), lease_s=1, max_retries=2) is None
 
-    def test_the_trial_of_a_process_that_is_gone_is_taken_at_once(self, world: World) -> None:
+    def test_the_trial_of_a_process_that_is_gone_is_taken_at_once(self, world: Any) -> None:
         study = world.ask("a=1,2").study
 
         def die() -> None:
@@ -195,7 +148,7 @@ class TestEveryStorage:
         taken = claim(study, WorkerId.here())
         assert (taken.number, taken.attempt, taken.deaths) == (0, 2, 1)
 
-    def test_a_trial_whose_workers_keep_dying_ends_as_killed(self, world: World) -> None:
+    def test_a_trial_whose_workers_keep_dying_ends_as_killed(self, world: Any) -> None:
         study = world.ask("a=1,2").study
         for attempt in (1, 2, 3):
             held = claim(study, elsewhere(f"w{attempt}"), lease_s=-1, max_retries=2)
@@ -206,7 +159,7 @@ class TestEveryStorage:
         assert record.message == "its process died 3 times, the last one was w3 (sweep.max_retries=2)"
         assert record.failed
 
-    def test_a_released_trial_waits_and_is_claimed_again(self, world: World) -> None:
+    def test_a_released_trial_waits_and_is_claimed_again(self, world: Any) -> None:
         study = world.ask("a=1,2").study
         first = claim(study, WorkerId.here())
         study.release(first)
@@ -217,14 +170,14 @@ class TestEveryStorage:
         study.release(first)  # late: another's now
         assert [r.state for r in study.records()] == ["running"]
 
-    def test_telling_twice_is_harmless(self, world: World) -> None:
+    def test_telling_twice_is_harmless(self, world: Any) -> None:
         study = world.ask("a=1").study
         held = claim(study, WorkerId.here())
         assert complete(study, held, 3.0)
         assert complete(study, held, 4.0)  # told before; the answer was lost
         assert study.trials()[0].value == 3.0
 
-    def test_ends_are_recorded_as_optuna_knows_them(self, world: World) -> None:
+    def test_ends_are_recorded_as_optuna_knows_them(self, world: Any) -> None:
         study = world.ask("a=range(0,8)").study
         for end in End:
             held = claim(study, WorkerId.here())
@@ -237,7 +190,7 @@ class TestEveryStorage:
             *[TrialState.FAIL] * 6,
         ]
 
-    def test_orders_reach_the_workers(self, world: World) -> None:
+    def test_orders_reach_the_workers(self, world: Any) -> None:
         study = world.ask("a=1,2,3").study
         held = claim(study, WorkerId.here())
         before = study.stops()
@@ -254,7 +207,7 @@ class TestEveryStorage:
         with pytest.raises(SweepError, match=r"sweep 's' has no trial 9 \(there are: 0 to 1\)"):
             study.stop_trial(9)
 
-    def test_more_values_extend_the_grid(self, world: World) -> None:
+    def test_more_values_extend_the_grid(self, world: Any) -> None:
         drain(world.ask("a=1,2", "b=x,y").study, WorkerId.here())
         before = [
             (t.number, t.params, t.value, t.datetime_complete) for t in world.ask("a=1,2", "b=x,y").study.trials()
@@ -277,7 +230,7 @@ class TestEveryStorage:
         fewer = world.ask("a=16,1", "b=x,y")
         assert (fewer.new, fewer.kept) == (0, 9)
 
-    def test_fractions_extend_whole_numbers(self, world: World) -> None:
+    def test_fractions_extend_whole_numbers(self, world: Any) -> None:
         drain(world.ask("a=1,2").study, WorkerId.here())
         study = world.ask("a=1,2,0.5").study
         drain(study, WorkerId.here())
@@ -285,13 +238,13 @@ class TestEveryStorage:
         loaded = optuna.load_study(study_name="s", storage=study.storage.optuna)
         assert [t.params["a"] for t in loaded.trials] == [1, 2, 0.5]
 
-    def test_a_parameter_does_not_change_its_kind(self, world: World) -> None:
+    def test_a_parameter_does_not_change_its_kind(self, world: Any) -> None:
         drain(world.ask("a=1,2").study, WorkerId.here())
         with pytest.raises(SweepError, match=r"a is recorded as .*IntDistribution.* use another sweep.name"):
             world.ask("a=1,2,null")
         assert world.ask("a=1,2").new == 0  # as it was
 
-    def test_a_sampler_goes_on_with_more_choices(self, world: World) -> None:
+    def test_a_sampler_goes_on_with_more_choices(self, world: Any) -> None:
         study = world.ask("a=x,y", sampler="random", n_trials=3).study
         live = Study(open_storage(world.url, create=False), "s", 10)  # a worker that goes on all the while
         for _ in range(3):
@@ -319,7 +272,7 @@ class TestEveryStorage:
         assert complete(study, held)
         return texts[0]
 
-    def test_arms_extend_under_a_sampler(self, world: World) -> None:
+    def test_arms_extend_under_a_sampler(self, world: Any) -> None:
         two = {"small": ["x=1", "y=2"], "large": ["x=5"]}
         study = world.ask(arms=two, sampler="random", n_trials=6).study
         for _ in range(3):
@@ -334,7 +287,7 @@ class TestEveryStorage:
         overrides = {r.params["arm"]: r.overrides for r in study.records()}
         assert overrides == {"small": ("x=1", "y=2"), "large": ("x=5",), "huge": ("x=9",)}
 
-    def test_failed_trials_run_once_more_when_asked(self, world: World) -> None:
+    def test_failed_trials_run_once_more_when_asked(self, world: Any) -> None:
         study = world.ask("a=1,2,3").study
         for end in (End.FAILED, End.COMPLETE, End.STOPPED):
             study.finish(claim(study, WorkerId.here()), Outcome(end, fingerprint=f"{end}"), [1.0])
@@ -353,7 +306,7 @@ class TestEveryStorage:
         assert world.ask("a=1,2,3", retry_failed=True).new == 0  # came right at last
         assert world.ask("a=1,2,3,4").new == 1
 
-    def test_n_trials_of_a_grid_counts_points_not_repetitions(self, world: World) -> None:
+    def test_n_trials_of_a_grid_counts_points_not_repetitions(self, world: Any) -> None:
         study = world.ask("a=range(0,10)", n_trials=2).study
         for _ in range(2):
             study.finish(claim(study, WorkerId.here()), Outcome(End.FAILED))
@@ -362,11 +315,11 @@ class TestEveryStorage:
         assert settled.new == 3
         assert [c.params["a"] for c in drain(settled.study, WorkerId.here())] == [2, 3, 4]
 
-    def test_two_calls_at_once_add_the_points_once(self, world: World, tmp_path: Path) -> None:
+    def test_two_calls_at_once_add_the_points_once(self, world: Any, tmp_path: Path) -> None:
         start = time.time() + 0.3
 
         def ask() -> None:
-            other = World(world.url, tmp_path / "multirun")
+            other = type(world)(world.url, tmp_path / "multirun")
             time.sleep(max(0.0, start - time.time()))
             (tmp_path / f"new.{os.getpid()}").write_text(str(other.ask("a=range(0,6)").new))
 
@@ -381,8 +334,8 @@ class TestEveryStorage:
         assert study.plan().total == 6
         assert len(drain(study, WorkerId.here())) == 6
 
-    def test_equal_points_run_once(self, world: World) -> None:
-        asked = question("a=1,2,3", folder=world.folder, fingerprints=("p", "q", "p"))
+    def test_equal_points_run_once(self, world: Any) -> None:
+        asked = world.question("a=1,2,3", fingerprints=("p", "q", "p"))
         settled = settle(world.storage, "s", asked, 10)
         assert (settled.new, settled.there, settled.equal) == (2, 0, 1)
         assert [c.params["a"] for c in drain(settled.study, WorkerId.here())] == [1, 2]
@@ -390,7 +343,7 @@ class TestEveryStorage:
         assert (more.new, more.there, more.equal) == (1, 2, 0)
         assert [c.params["a"] for c in drain(more.study, WorkerId.here())] == [3]
 
-    def test_an_equal_config_is_found(self, world: World) -> None:
+    def test_an_equal_config_is_found(self, world: Any) -> None:
         study = world.ask("a=1,2,3").study
         complete(study, claim(study, WorkerId.here()), 2.5)
         study.finish(claim(study, WorkerId.here()), Outcome(End.FAILED, fingerprint="a=2"))
@@ -400,7 +353,7 @@ class TestEveryStorage:
         assert study.same_as("a=2") is None  # failed
         assert study.same_as("a=3") is None
 
-    def test_it_opens_in_optuna_as_it_is(self, world: World) -> None:
+    def test_it_opens_in_optuna_as_it_is(self, world: Any) -> None:
         study = world.ask("a=1,2", "b=x,y", metrics={"value": "maximize", "cost": "minimize"}).study
         for number in range(3):
             held = claim(study, WorkerId.here())
@@ -417,7 +370,7 @@ class TestEveryStorage:
         assert [t.number for t in loaded.best_trials] == [2]
         assert list(loaded.trials_dataframe()["params_a"]) == [1, 1, 2]
 
-    def test_it_opens_in_the_dashboard_as_it_is(self, world: World) -> None:
+    def test_it_opens_in_the_dashboard_as_it_is(self, world: Any) -> None:
         from bottle import Bottle  # type: ignore[import-untyped]
         from optuna_dashboard import wsgi
 
@@ -457,7 +410,7 @@ class TestEveryStorage:
         assert told == ["200 OK"], body
         return json.loads(body)
 
-    def test_a_change_is_refused(self, world: World) -> None:
+    def test_a_change_is_refused(self, world: Any) -> None:
         drain(world.ask("a=1,2", "b=1").study, WorkerId.here())
         with pytest.raises(SweepError) as caught:
             world.ask("a=1,2", "b=5")
@@ -471,21 +424,21 @@ class TestEveryStorage:
             assert settled.study.name == "s-2"
         assert (settled.new, world.ask("a=1,2", "b=1", on_change="new").study.name) == (0, "s")
 
-    def test_a_study_half_made_is_made(self, world: World) -> None:
+    def test_a_study_half_made_is_made(self, world: Any) -> None:
         """Its maker died between two writes."""
         from optuna.study import StudyDirection
 
         world.storage.optuna.create_new_study([StudyDirection.MAXIMIZE], "s")
         assert world.ask("a=1,2").new == 2
 
-    def test_a_study_of_another_program_is_left_alone(self, world: World) -> None:
+    def test_a_study_of_another_program_is_left_alone(self, world: Any) -> None:
         other = optuna.create_study(study_name="s", storage=world.storage.optuna)
         other.add_trial(optuna.trial.create_trial(value=1.0))
         with pytest.raises(SweepError, match=r"'s' .* another program"):
             world.ask("a=1,2")
         assert len(other.trials) == 1
 
-    def test_names_are_told_apart(self, world: World) -> None:
+    def test_names_are_told_apart(self, world: Any) -> None:
         world.ask("a=1,2", name="lora")
         with pytest.raises(SweepError, match=r"there is no sweep 'lorra' in .* Did you mean 'lora'"):
             Study(world.storage, "lorra", 10)
@@ -493,12 +446,12 @@ class TestEveryStorage:
             with pytest.raises(SweepError, match="names a folder"):
                 world.ask("a=1", name=bad or " ")
 
-    def test_a_folder_of_another_storage_is_not_reused(self, world: World) -> None:
+    def test_a_folder_of_another_storage_is_not_reused(self, world: Any) -> None:
         (world.folder / "s" / "0").mkdir(parents=True)
         with pytest.raises(SweepError, match=r"holds trials, but .* knows no sweep 's'"):
             world.ask("a=1")
 
-    def test_the_lock_keeps_threads_apart_and_may_be_entered_again(self, world: World) -> None:
+    def test_the_lock_keeps_threads_apart_and_may_be_entered_again(self, world: Any) -> None:
         inside: list[str] = []
 
         def enter(name: str) -> None:
@@ -516,8 +469,8 @@ class TestEveryStorage:
         assert all(inside[i].split()[0] == inside[i + 1].split()[0] for i in (0, 2, 4))
 
 
-def test_more_values_widen_the_recorded_kinds(tmp_path: Path) -> None:
-    world = World(f"sqlite:///{tmp_path}/s.db", tmp_path)
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_more_values_widen_the_recorded_kinds(world: Any) -> None:
     drain(world.ask("a=1,2", "b=x,y").study, WorkerId.here())
     study = world.ask("a=1,2.5", "b=z,x").study
     drain(study, WorkerId.here())

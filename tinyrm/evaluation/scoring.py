@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from tinyrm.model import OnnxNet, RewardNet
+from tinyrm.model import OnnxNet, RewardNet, SharedPrefix
 from tinyrm.prompting import EncodedPairs, to_device
 from tinyrm.training import FrozenStore, ScoreStream
 from tinyrm.types import PairScores
@@ -24,6 +24,7 @@ def score(
     precision: str = "32-true",
     progress: bool = False,
     frozen: FrozenStore | None = None,
+    shared: SharedPrefix | None = None,
 ) -> PairScores:
     """Score every pair in both orders, with the model on the device where it is.
 
@@ -34,6 +35,7 @@ def score(
         precision: Lightning's name of it; 'bf16-mixed' and '16-mixed' run under autocast.
         progress: show a bar on stderr.
         frozen: take the output of the frozen layers from a store, where other runs score the same pairs.
+        shared: what it shares in memory with nets that score the same pairs beside it, to which it passes the turn.
     """
     stream = ScoreStream(pairs, batch_tokens)
     chosen_first = np.zeros(len(pairs))
@@ -43,10 +45,18 @@ def score(
     if frozen is not None and isinstance(net, RewardNet):
         reads = stream.frozen_reads()
         stream.prefix = frozen.fill(net, reads, precision=precision, context=lambda: _autocast(device, precision))
+    passes = shared.of(net, precision) if shared is not None and isinstance(net, RewardNet) else None
     shown = track(stream, "scoring", len(stream), console=Console(stderr=True), disable=not progress)
     with torch.inference_mode(), _autocast(device, precision):
         # Read at the end: what a GPU has been given last is not waited for while the next batch is made.
-        scored = [net(to_device(batch, device)) for batch in shown]
+        scored = []
+        for batch in shown:
+            if passes is None:
+                scored.append(net(to_device(batch, device)))
+            else:
+                scored.append(net(passes.attach(to_device(passes.named(batch), device))))
+            if shared is not None:
+                shared.pass_on()
     for indices, log_odds in zip(stream.batches, scored, strict=True):
         both = log_odds.double().cpu().numpy().reshape(stream.orders, -1)
         chosen_first[indices], chosen_second[indices] = both[0], both[-1]

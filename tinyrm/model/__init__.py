@@ -7,6 +7,7 @@ from tinyrm.model.int8 import can_multiply_int8, int8_net
 from tinyrm.model.masked import MaskedNet, can_compile
 from tinyrm.model.net import RewardNet, build_net, pairwise_loss, verbalizer_ids
 from tinyrm.model.onnx import OnnxNet, need_onnx
+from tinyrm.model.passes import SharedPasses, SharedPrefix
 from tinyrm.model.prefix import PrefixStore
 from tinyrm.model.saving import (
     Description,
@@ -29,6 +30,8 @@ __all__ = [
     "PrefixStore",
     "RewardNet",
     "SavedModel",
+    "SharedPasses",
+    "SharedPrefix",
     "build_net",
     "can_compile",
     "can_multiply_int8",

@@ -44,7 +44,9 @@ def to_device(batch: TensorBatch, device: torch.device) -> TensorBatch:
     """The same batch on a device; to a GPU from pinned memory, so that the copy need not be waited for."""
     pinned = device.type == "cuda"
 
-    def moved(value: Tensor) -> Tensor:
+    def moved(value: Any) -> Any:
+        if not isinstance(value, Tensor):  # a name
+            return value
         return (value.pin_memory() if pinned else value).to(device, non_blocking=pinned)
 
     whole: TensorBatch = {key: moved(value) for key, value in batch.items() if key != "passes"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra.utils import get_object
@@ -20,10 +20,16 @@ class App:
     Attributes:
         metrics: by which a sweep goes where `sweep.metrics` is empty: name -> maximize | minimize.
         preload: modules that every trial needs and that take long to import: workers do so while points are checked.
+        affinity: config keys, the most telling first, such that trials with the same values there share some of their
+            work: each worker goes on with points akin to its last one, as long as there are any.
+        packable: config keys such that trials which differ in no other may run together in one process (`sweep.pack`),
+            each in a thread, in turn; they pass their turn on by `Progress.advance`.
     """
 
     metrics: Mapping[str, str] = {"value": "maximize"}
     preload: Sequence[str] = ()
+    affinity: Sequence[str] = ()
+    packable: Sequence[str] = ()
 
     def check(self, config: DictConfig) -> None:
         """Raise where a trial with this config could not run. Called for every point before anything runs.
@@ -49,6 +55,14 @@ class App:
     def meaning(self, config: DictConfig) -> Mapping[str, Any]:
         """What of a config decides its result, by dotted key: configs with the same meaning are equal."""
         return flatten(config)
+
+    def state(self) -> Callable[[], None]:
+        """Take down what of the process a trial may change while it runs; give what puts it back.
+
+        For trials that run in turn. The engine itself sees to Hydra's config, the log, warnings, the working directory,
+        the environment, and to the random numbers of Python and NumPy.
+        """
+        return lambda: None
 
     def identity(self) -> Mapping[str, str]:
         """What beside the config decides a result (the code): a sweep goes on only with the same."""

@@ -93,6 +93,14 @@ def settings_problems(settings: SweepConfig, metrics: Mapping[str, str], master:
         value = getattr(settings, key)
         if value is not None and not value > 0:
             wrong.append(f"sweep.{key}={value} must be greater than 0.")
+    if settings.pack < 1:
+        wrong.append(f"sweep.pack={settings.pack} must be at least 1: so many trials share a worker's process.")
+    for key in ("devices_per_trial", "nodes_per_trial") if settings.pack > 1 else ():
+        if getattr(settings, key) > 1:
+            wrong.append(
+                f"sweep.pack={settings.pack}: trials that run together share one device, and "
+                f"sweep.{key}={getattr(settings, key)} gives each several. Leave one of them at 1."
+            )
     if settings.heartbeat_s * 2 > settings.lease_s:
         wrong.append("sweep.lease_s must be at least twice sweep.heartbeat_s: a worker must be heard of in time.")
     return [*wrong, *_secrets(settings, OmegaConf.to_container(master, resolve=False), app)]

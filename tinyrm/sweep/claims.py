@@ -1,7 +1,7 @@
 """Handing out a study's points: who runs which trial, for how long, and what becomes of it when they are gone.
 
-A trial keeps its number for all its attempts; points become trials in the plan's order, so that the last trial says how
-far the plan has come.
+A trial keeps its number for all its attempts, and says which point of the plan it is. Which point comes next is decided
+in :mod:`.points`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -18,10 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .errors import End, SweepError
 from .leases import WorkerId, holds
-from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, Outcome
+from .outcome import ALONE, LEASE, OUTCOME, OVERRIDES, POINT, Outcome
 from .plan import Plan, Slot
+from .points import Points
 from .records import overrides_of
 from .shared import SharedStorage
+from .sharing import Kin, Sharing
 
 _CROWD = 16  # open trials up to which every claim looks through them
 _LOOK_S = 5.0  # how often, where there are more
@@ -40,6 +42,7 @@ class Claim:
         overrides: what its config is composed from; None until a sampler has chosen.
         worker: who holds it.
         began: when this attempt began, in seconds since the epoch.
+        alone: beside others there was not enough memory for it.
     """
 
     trial_id: int
@@ -51,6 +54,7 @@ class Claim:
     overrides: tuple[str, ...] | None
     worker: WorkerId
     began: float
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,25 @@ class Terms:
         lease_s: how long it may stay silent.
         max_retries: after how many deaths a trial is given up.
         left: (trial, attempt, worker's name) -> what that attempt left, whose worker is gone.
+        sharing: which trials have something in common.
+        holding: the trials that it has now; any other one in its name is a claim whose answer never reached it.
+        beside: take only what may run together with those.
     """
 
     worker: WorkerId
     lease_s: float
     max_retries: int
-    left: Callable[[int, int, str], Left]
+    left: Callable[[int, int, str], Left] = lambda number, attempt, worker: Left()
+    sharing: Sharing = field(default_factory=Sharing)
+    holding: Sequence[Claim] = ()
+    beside: bool = False
+
+    def takes(self, slot: Slot, overrides: Sequence[str] | None) -> bool:
+        """Whether it takes a trial with these overrides; None: those that a sampler is still to choose."""
+        if not self.beside or overrides is None:
+            return True
+        first = self.holding[0]
+        return self.sharing.apart(slot, overrides) == self.sharing.apart(first.slot, first.overrides or ())
 
 
 class Claims:
@@ -102,18 +119,32 @@ class Claims:
     def __init__(self, storage: SharedStorage, study_id: int, name: str) -> None:
         self._storage, self._id, self._name = storage, study_id, name
         self._looked, self._crowd = -math.inf, 0  # when claims last looked for trials to take over; how many were open
+        self._points = Points(storage, study_id)
 
     def take(self, plan: Plan, terms: Terms) -> Claim | Wait | None:
-        """The next trial: one that waits, one whose worker died, or the plan's next point; None when all is done."""
-        index = self._next_point()
+        """The next trial: one that waits, one whose worker died, or a point of the plan; None when all is done."""
+        self._points.read()
         found: Claim | int = 0
-        if index >= plan.total or self._due():
+        if not self._points.left(plan) or self._due() or terms.beside:
             found = self._take_over(plan, terms)
-        if isinstance(found, Claim):
-            return found
-        if index < plan.total:
-            return self._create(index, plan.slot(index), terms)
-        return Wait(found) if found else None
+        if isinstance(found, int):
+            index = self._next_point(plan, terms)
+            if index is None:
+                return Wait(found) if found and not terms.beside else None
+            found = self._create(index, plan.slot(index), terms)
+        self._points.took(terms.sharing.kin_of(found.slot))
+        return found
+
+    def _next_point(self, plan: Plan, terms: Terms) -> int | None:
+        if not terms.beside:
+            return self._points.next(plan, terms.sharing, lambda: self._busy(plan, terms))
+
+        def fits(index: int) -> bool:
+            slot = plan.slot(index)
+            known = None if slot.texts is None else slot.space.overrides(slot.texts)
+            return slot.again is None and terms.takes(slot, known)
+
+        return self._points.beside(plan, terms.sharing, fits)
 
     def held(self, claim: Claim) -> FrozenTrial | None:
         """The record of a claimed trial; None where a crashed server has forgotten it: its point is handed out anew."""
@@ -151,14 +182,6 @@ class Claims:
         except UpdateFinishedTrialError:  # by another program, between our look and our word
             raise SweepError(f"trial {trial.number} of {self._name!r} was finished by another program.") from None
 
-    def _next_point(self) -> int:
-        """How many points of the plan have become trials: they do so in order."""
-        for number in range(self._storage.latest(self._id), -1, -1):
-            trial = self._trial(number)
-            if POINT in trial.user_attrs:
-                return int(trial.user_attrs[POINT]) + 1
-        return 0
-
     def _trial(self, number: int) -> FrozenTrial:
         optuna_storage = self._storage.optuna
         return optuna_storage.get_trial(optuna_storage.get_trial_id_from_study_id_trial_number(self._id, number))
@@ -167,24 +190,40 @@ class Claims:
         """Whether to look for trials to take over before a new point: always, but now and then among many workers."""
         return self._crowd <= _CROWD or time.monotonic() - self._looked > _LOOK_S
 
+    def _busy(self, plan: Plan, terms: Terms) -> set[Kin]:
+        """What others run now, by kin."""
+        running = [t for t in self._storage.unfinished(self._id) if t.state == TrialState.RUNNING]
+        leases = [(t, t.system_attrs.get(LEASE) or {}) for t in running if POINT in t.user_attrs]
+        theirs = [t for t, lease in leases if lease.get("worker") != terms.worker.name and holds(lease)]
+        return {terms.sharing.kin_of(plan.slot(t.user_attrs[POINT])) for t in theirs}
+
     def _take_over(self, plan: Plan, terms: Terms) -> Claim | int:
         """A trial that waits or whose worker died; without one, how many run."""
         trials, running = self._storage.unfinished(self._id), 0
+        held = {claim.trial_id for claim in terms.holding}
         self._looked, self._crowd = time.monotonic(), len(trials)
         # Whoever could not renew a lease because the storage was away may do so first.
         renewed = self._storage.returned + terms.lease_s + _RENEWAL_S
         for trial in trials:
-            if POINT not in trial.user_attrs:
+            if POINT not in trial.user_attrs or trial._trial_id in held:
                 continue  # what another program has enqueued or runs is left to it
             lease: Mapping[str, Any] = trial.system_attrs.get(LEASE) or {}
             others = trial.state == TrialState.RUNNING and lease.get("worker") != terms.worker.name
             if others and holds(lease, renewed):
                 running += 1
                 continue
+            if terms.beside and not self._joins(trial, plan, terms):
+                continue
             claim = self._retake(trial, lease, plan, terms, orphaned=others)
             if claim is not None:
                 return claim
         return running
+
+    def _joins(self, trial: FrozenTrial, plan: Plan, terms: Terms) -> bool:
+        """Whether a trial that was begun before may run beside others."""
+        overrides = overrides_of(trial)
+        known = overrides is not None and not trial.user_attrs.get(ALONE)
+        return known and terms.takes(plan.slot(trial.user_attrs[POINT]), overrides)
 
     def _retake(
         self, trial: FrozenTrial, lease: Mapping[str, Any], plan: Plan, terms: Terms, *, orphaned: bool
@@ -215,6 +254,7 @@ class Claims:
             overrides_of(trial),
             terms.worker,
             time.time(),
+            bool(trial.user_attrs.get(ALONE)),
         )
         self.renew(claim, terms.lease_s, None)
         return claim

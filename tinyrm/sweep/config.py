@@ -37,6 +37,7 @@ class SweepConfig:
     devices_per_trial: int = 1  # each trial sees exactly these of a machine
     nodes_per_trial: int = 1  # machines a trial trains on, with devices_per_trial of each (hydra/launcher=slurm)
     trials_per_device: int = 1  # share a device
+    pack: int = 1  # a worker runs up to so many trials together, in turn, where they may share a process; see the app
     detach: bool = False  # return once workers are submitted, and do not wait for them (hydra/launcher=slurm)
 
     # --- where
@@ -46,8 +47,9 @@ class SweepConfig:
     storage_patience_s: float = 300.0  # how long a storage may be away before workers give up
 
     # --- what happens when
-    trial_timeout_min: float | None = None  # a trial that runs longer ends as timed_out
-    # memory of a worker above this ends its trial as out_of_memory; pages of files it has mapped do not count
+    trial_timeout_min: float | None = None  # a trial that runs longer (in a pack: its own turns) ends as timed_out
+    # memory of a worker above this ends its trial as out_of_memory (a pack goes back, its trials run one by one); pages
+    # of files it has mapped do not count
     trial_memory_gb: float | None = None
     max_retries: int = 2  # of a trial whose process died, from its last checkpoint
     retry_failed: bool = False  # on resume, run trials that failed for good once more, under new numbers

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from .outcome import POINT
 from .shared import UNFINISHED, SharedStorage, flock, short
 
 
@@ -46,11 +47,14 @@ class _Database(SharedStorage):
         found = self.optuna._backend.get_all_trials(study_id, deepcopy=False, states=UNFINISHED)  # type: ignore[attr-defined]
         return sorted(found, key=lambda trial: trial.number)
 
-    def latest(self, study_id: int) -> int:
+    def points(self, study_id: int, since: int) -> list[tuple[int, int]]:
+        statement = text(
+            "SELECT t.trial_id, a.value_json FROM trials t JOIN trial_user_attributes a ON a.trial_id = t.trial_id "
+            "WHERE t.study_id = :study AND t.trial_id >= :since AND a.key = :key ORDER BY t.trial_id"
+        )
         with self._engine().connect() as connection:
-            statement = text("SELECT MAX(number) FROM trials WHERE study_id = :study")
-            number = connection.execute(statement, {"study": study_id}).scalar()
-        return -1 if number is None else int(number)
+            found = connection.execute(statement, {"study": study_id, "since": since, "key": POINT}).all()
+        return [(int(trial_id), int(point)) for trial_id, point in found]
 
     def close(self) -> None:
         self._engine().dispose()

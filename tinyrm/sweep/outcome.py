@@ -19,6 +19,7 @@ OUTCOME = "outcome"  # user attributes of a trial
 POINT = "point"
 OVERRIDES = "overrides"
 STOP = "stop"
+ALONE = "alone"
 WAITING, RUNNING = "waiting", "running"
 _LONGEST_MESSAGE = 500
 Scalar = int | float | str | bool | None

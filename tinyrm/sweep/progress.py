@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from .claims import Claim
 from .errors import TrialEnded, TrialPruned
+from .seat import Seat
 from .study import Study
 
 _SAMPLES = "samples:{}"
@@ -26,10 +27,18 @@ class Progress:
         folder: the trial's own.
         pruning: whether any pruner is in force.
         metric: which one reports are of: the first of the sweep's.
+        seat: how the trial sits in its process.
     """
 
     def __init__(
-        self, study: Study, claim: Claim, search: Callable[[], optuna.Study], folder: Path, pruning: bool, metric: str
+        self,
+        study: Study,
+        claim: Claim,
+        search: Callable[[], optuna.Study],
+        folder: Path,
+        pruning: bool,
+        metric: str,
+        seat: Seat,
     ) -> None:
         self.metric = metric
         self.sweep = study.name
@@ -39,17 +48,52 @@ class Progress:
         self.devices = claim.worker.devices
         self.fraction: float | None = None
         self.ending: TrialEnded | None = None  # set by the watch: the task is to end
-        self._study, self._claim, self._search, self._pruning = study, claim, search, pruning
+        self._study, self._claim, self._search, self._pruning, self._seat = study, claim, search, pruning, seat
 
-    def advance(self, fraction: float) -> None:
+    @property
+    def shared(self) -> dict[str, Any] | None:
+        """What the trials of a pack keep for one another, by name; None where this one is alone in its process."""
+        return self._seat.shared
+
+    @property
+    def together(self) -> int:
+        """How many trials began beside each other in this process, this one included."""
+        return self._seat.size
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the task should write a checkpoint and raise, where no signal tells it so: in a pack.
+
+        The :meth:`advance` after the one in which it was told raises in any case.
+        """
+        return self._seat.asked_to_stop
+
+    def advance(self, fraction: float | None = None) -> None:
         """Say how much is done, from 0 to 1. Costs nothing; the next heartbeat carries it.
 
+        In a pack this is where the other trials take their turns: call it after each step.
+
         Raises:
-            TrialEnded: the trial has been told to end.
+            TrialEnded: the trial has been told to end, or its worker to stop where no signal could raise that.
         """
-        self.fraction = fraction
+        if fraction is not None:
+            self.fraction = fraction
+        self.heed()
+        self._seat.pass_on()
+        if self.ending is not None:  # else the task may see by itself that it is asked to stop
+            raise self.ending
+
+    def heed(self) -> None:
+        """What :meth:`advance` raises, without a turn for the others: where they wait for what this trial makes."""
         if self.ending is not None:
             raise self.ending
+        if self.asked_to_stop:
+            raise TrialEnded(None, "its worker was told to stop")
+
+    @property
+    def seconds(self) -> float:
+        """A clock that runs while the trial does: in a pack, not during the others' turns."""
+        return self._seat.seconds()
 
     def report(self, value: float, step: int, samples: Sequence[float] | None = None) -> None:
         """Report an intermediate value of `metric`.

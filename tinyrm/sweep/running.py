@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -29,10 +29,14 @@ from .interrupts import signals_order
 from .outcome import TrialRecord
 from .planning import Question, Settled, settle
 from .samplers import GRID, problems
+from .sharing import Sharing
 from .space import Space, config_key, is_below, parse, quoted
 from .storage import open_storage
 from .study import Study
 from .summary import CSV, PARQUET, best_line, ranked, ranking_table, write_summary
+
+if TYPE_CHECKING:
+    from .sweeper import WorkerTask
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +271,13 @@ class Run:
             study.header()["folder"],
             f"tinyrm sweep status {study.name} --watch",
         )
+        if self.settings.pack > 1 and not Sharing((), tuple(self.app.packable)).packs(question.space):
+            varies = ", ".join(sorted(question.space.config_keys())) or "nothing"
+            may = f"only in {', '.join(self.app.packable)}" if self.app.packable else "in no key of this application"
+            log.warning(
+                "sweep.pack=%s: trials can run together that differ %s; here varies %s. They run one by one.",
+                *(self.settings.pack, may, varies),
+            )
 
     # --- the work
 
@@ -286,7 +297,7 @@ class Run:
             # Each round has a launcher of its own: some keep state of their jobs.
             launcher, self._early = self._early or self._new_launcher(task), None
             launcher.setup(hydra_context=self.context, task_function=task, config=self.master)
-            for done in self._launched(launcher, study, folder, open_points):
+            for done in self._launched(launcher, task, study, folder, open_points):
                 try:
                     _ = done.return_value  # raises what the job raised
                 except SweepInterrupted as stopped:
@@ -296,7 +307,9 @@ class Run:
                 return
         raise SweepError(f"workers of sweep {study.name} keep dying; see {folder / 'workers'}.")
 
-    def _launched(self, launcher: Launcher, study: Study, folder: Path, open_points: int) -> Sequence[JobReturn]:
+    def _launched(
+        self, launcher: Launcher, task: WorkerTask, study: Study, folder: Path, open_points: int
+    ) -> Sequence[JobReturn]:
         """Run workers until they end; nothing where the launcher itself fails, as some do when a worker dies.
 
         Raises:
@@ -304,6 +317,7 @@ class Run:
             SweepError, OSError: what another try would not help.
         """
         names = _fresh(folder / "workers", min(self._workers(launcher), open_points))
+        task.workers = len(names)
         overrides = [
             [f"hydra.sweep.dir={quoted(folder)}", f"hydra.sweep.subdir={quoted(f'workers/{n}')}"] for n in names
         ]

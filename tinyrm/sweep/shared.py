@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .errors import StorageUnavailableError
 from .interrupts import check, held
+from .outcome import POINT
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +81,11 @@ class SharedStorage(ABC):
         """The trials that wait or run, in order of their numbers."""
         return self.optuna.get_all_trials(study_id, deepcopy=False, states=UNFINISHED)
 
-    def latest(self, study_id: int) -> int:
-        """The highest number of a trial; -1 where there is none."""
-        return self.optuna.get_n_trials(study_id) - 1
+    def points(self, study_id: int, since: int) -> list[tuple[int, int]]:
+        """(trial id, point of the plan) of the trials from this id on that have one, in order of their ids."""
+        trials = self.optuna.get_all_trials(study_id, deepcopy=False)
+        found = ((t._trial_id, t.user_attrs.get(POINT)) for t in trials if t._trial_id >= since)
+        return [(trial_id, point) for trial_id, point in found if point is not None]
 
     def forget(self, study_id: int) -> None:  # noqa: B027 (nothing kept is a right answer)
         """Read the study's records again: they may have been widened."""

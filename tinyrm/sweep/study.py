@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from .claims import Claim, Claims, Left, Terms, Wait, is_mine
+from .claims import Claim, Claims, Terms, Wait, is_mine
 from .errors import End, SweepError, near
 from .leases import WorkerId, holds
-from .outcome import LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
+from .outcome import ALONE, LEASE, OUTCOME, OVERRIDES, POINT, STOP, Outcome, TrialRecord, state_of
 from .plan import Plan
 from .records import records_of
 from .shared import SharedStorage, patiently
@@ -80,7 +80,15 @@ class Study:
 
     def unstarted(self) -> int:
         """Points that no worker has claimed yet."""
-        return self.plan().total - _handed_out(self.trials())
+        return self.plan().total - _started(self.trials())
+
+    def load(self, worker: WorkerId) -> tuple[int, int]:
+        """What is left to begin or go on with (points not claimed, trials that nobody runs); how many others work."""
+        trials = self.trials()
+        ours = [t for t in trials if not t.state.is_finished() and POINT in t.user_attrs]
+        running = [t for t in ours if _runs(t)]
+        left = self.plan().total - _started(trials) + len(ours) - len(running)
+        return left, len({t.system_attrs[LEASE]["worker"] for t in running} - {worker.name})
 
     def stops(self) -> int:
         """How often the sweep was told to stop: a worker ends when this grows."""
@@ -107,9 +115,9 @@ class Study:
         *,
         lease_s: float,
         max_retries: int,
-        left: Callable[[int, int, str], Left] = lambda number, attempt, worker: Left(),
+        **terms: Any,
     ) -> Claim | Wait | None:
-        """Take the next trial: one that waits, one whose worker died, or the plan's next point; None when all is done.
+        """Take the next trial: one that waits, one whose worker died, or a point of the plan; None when all is done.
 
         A trial whose workers died more than `max_retries` times ends as killed.
 
@@ -117,13 +125,13 @@ class Study:
             worker: who takes it.
             lease_s: how long it may stay silent.
             max_retries: after how many deaths a trial is given up.
-            left: see :class:`~.claims.Terms`.
+            terms: what else :class:`~.claims.Terms` takes.
         """
-        terms = Terms(worker, lease_s, max_retries, left)
+        whole = Terms(worker, lease_s, max_retries, **terms)
 
         def take() -> Claim | Wait | None:
             with self.storage.lock(self.name):
-                return self._claims.take(self._read_plan(self._attrs_now()), terms)
+                return self._claims.take(self._read_plan(self._attrs_now()), whole)
 
         return self._patiently(take)
 
@@ -169,13 +177,15 @@ class Study:
 
         return self._patiently(tell)
 
-    def release(self, claim: Claim) -> None:
-        """Put a trial back among the waiting, to be continued from its checkpoint."""
+    def release(self, claim: Claim, *, alone: bool = False) -> None:
+        """Put a trial back among the waiting, to be continued from its checkpoint; `alone`: not beside others."""
 
         def free() -> None:
             with self.storage.lock(self.name):
                 trial = self._claims.held(claim)
                 if trial is not None and not trial.state.is_finished() and is_mine(trial, claim):
+                    if alone:
+                        self.storage.optuna.set_trial_user_attr(claim.trial_id, ALONE, True)
                     self.storage.optuna.set_trial_state_values(claim.trial_id, TrialState.WAITING)
 
         self._patiently(free)
@@ -199,7 +209,7 @@ class Study:
             with self.storage.lock(self.name):
                 self.storage.optuna.set_study_system_attr(self.id, STOPS, self._stops_now() + 1)
                 trials = self.storage.optuna.get_all_trials(self.id, deepcopy=False)
-                return sum(t.state == TrialState.RUNNING and holds(t.system_attrs.get(LEASE)) for t in trials)
+                return sum(map(_runs, trials))
 
         return self._patiently(order)
 
@@ -221,7 +231,7 @@ class Study:
                 if trial.state.is_finished():
                     return before
                 self.storage.optuna.set_trial_user_attr(trial._trial_id, STOP, True)
-                if not (trial.state == TrialState.RUNNING and holds(trial.system_attrs.get(LEASE))):
+                if not _runs(trial):
                     self._claims.close(trial, Outcome(End.STOPPED, message="stopped by hand before it ended"), None)
                 return before
 
@@ -256,9 +266,10 @@ def names(storage: SharedStorage) -> list[str]:
     return [s.study_name for s in storage.optuna.get_all_studies() if HEADER in s.user_attrs]
 
 
-def _handed_out(trials: Sequence[FrozenTrial]) -> int:
-    """How many points of the plan have become trials: they do so in order."""
-    for trial in reversed(trials):
-        if POINT in trial.user_attrs:
-            return int(trial.user_attrs[POINT]) + 1
-    return 0
+def _started(trials: Sequence[FrozenTrial]) -> int:
+    """How many points of the plan have become trials."""
+    return len({t.user_attrs[POINT] for t in trials if POINT in t.user_attrs})
+
+
+def _runs(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.RUNNING and holds(trial.system_attrs.get(LEASE))

@@ -243,6 +243,7 @@ class WorkerTask:
         app: dotted path of the application's :class:`App`.
         stops: how often the sweep had been told to stop by now: a worker that starts later hears of the next one.
         host: where it runs: here, until it is pickled for another process.
+        workers: how many are started.
     """
 
     def __init__(
@@ -252,6 +253,7 @@ class WorkerTask:
         self.stops = stops
         self.host = Host(here=True)
         self.failed_here = 0  # trials that this process has run and that ended as they should not
+        self.workers = 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "host": replace(self.host, here=False)}
@@ -278,7 +280,13 @@ class WorkerTask:
             last_words.append(team.dismiss)
         identity = WorkerId.here(os.environ.get(VISIBLE, "cpu") or "cpu")
         app = load_app(self.app)
-        worker = Worker(self.task, study, composer, settings, app, identity, self.stops, self.host, team)
+        worker = Worker(
+            *(self.task, study, composer, settings, app, identity),
+            stops=self.stops,
+            host=self.host,
+            team=team,
+            workers=self.workers,
+        )
         try:
             finished = worker.run()
         finally:

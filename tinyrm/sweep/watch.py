@@ -1,8 +1,8 @@
 """The watch over a running trial: keeps its lease, hears orders, and ends it when its time or memory is up.
 
-A trial is ended in steps, each harder than the one before: its next report raises; a signal raises in the middle of
-whatever Python it runs; this thread ends the process, and whoever started the worker starts another; where not even a
-thread can run, because the trial hangs in C and keeps Python's lock, a timer without Python ends the process.
+A trial is ended in steps, each harder than the one before: its next report raises; an exception is raised in the middle
+of whatever Python it runs; this thread ends the process, and whoever started the worker starts another; where not even
+a thread can run, because the trial hangs in C and keeps Python's lock, a timer without Python ends the process.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import contextlib
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 
 from .claims import Claim
 from .config import SweepConfig
 from .errors import End, StorageUnavailableError, TrialEnded
-from .interrupts import raise_soon
 from .leases import Host
 from .memory import Memory
 from .outcome import Outcome
 from .progress import Progress
+from .seat import Seat
 from .study import Study
 from .team import Team
 
@@ -49,6 +48,7 @@ class Watch:
         stops: how often the sweep had been told to stop when this worker began.
         hang: where to write at which line the trial hung, if it does.
         memory, host, team: of the worker.
+        seat: how the trial sits in its process; only while it runs does its time count.
 
     Attributes:
         told_to_stop: whether the sweep was, and with it this worker.
@@ -65,28 +65,25 @@ class Watch:
         hang: Path,
         memory: Memory,
         host: Host,
+        seat: Seat,
         team: Team | None = None,
     ) -> None:
         self._study, self._claim, self._progress = study, claim, progress
         self._settings, self._stops, self._hang = settings, stops, hang
-        self._memory, self._host, self._team = memory, host, team
+        self._memory, self._host, self._team, self._seat = memory, host, team, seat
         self.told_to_stop = False
-        self._began = time.monotonic()
+        self._began = seat.seconds()
+        self._ordered: TrialEnded | None = None
         self._done = threading.Event()
-        self._guard = threading.Lock()  # held while a signal is sent, so that none arrives after the trial
-        self._main = threading.current_thread() is threading.main_thread()
+        self._guard = threading.Lock()  # held while an exception is sent, so that none arrives after the trial
         self._thread = threading.Thread(target=self._run, name=f"watch-{claim.number}", daemon=True)
-        self._before: Any = None
         self._away = False
         self._trace: IO[str] | None = None
 
     def __enter__(self) -> Watch:
-        limit = self._settings.trial_timeout_min
-        if limit is not None:
+        if self._settings.trial_timeout_min is not None:
             self._trace = self._hang.open("w", encoding="utf-8")
-            faulthandler.dump_traceback_later(60 * limit + 2 * GRACE_S, exit=True, file=self._trace)
-        if self._main:
-            self._before = signal.signal(signal.SIGALRM, self._raise)
+        self._seat.begin(self)
         self._thread.start()
         return self
 
@@ -102,16 +99,34 @@ class Watch:
         """Stop watching. May be called again, where a signal came in between."""
         with self._guard:
             self._done.set()
+        self._seat.end()
         if self._trace is not None:
-            faulthandler.cancel_dump_traceback_later()
             self._trace.close()
             self._hang.unlink(missing_ok=True)
-        if self._before is not None:
-            signal.signal(signal.SIGALRM, self._before)
 
-    def _raise(self, number: int, frame: Any) -> None:
-        if self._progress.ending is not None and not self._done.is_set():
-            raise_soon(self._progress.ending)
+    @property
+    def ending(self) -> TrialEnded | None:
+        """How the trial is to end now; None once it has ended."""
+        return None if self._done.is_set() else self._progress.ending
+
+    def order(self, ending: TrialEnded) -> None:
+        """End the trial so, whatever its time and memory say."""
+        self._progress.ending = self._ordered = ending
+
+    def arm(self) -> None:
+        """Set the timer that ends the process if the trial hangs where not even a thread can run."""
+        limit = self._settings.trial_timeout_min
+        if limit is not None and self._trace is not None and not self._done.is_set():
+            left = max(0.0, 60 * limit - self._used()) + 2 * GRACE_S
+            faulthandler.dump_traceback_later(left, exit=True, file=self._trace)
+
+    def disarm(self) -> None:
+        """Stop that timer. May be called again."""
+        if self._trace is not None and not self._trace.closed:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _used(self) -> float:
+        return self._seat.seconds() - self._began
 
     def _run(self) -> None:
         beat = time.monotonic() + self._settings.heartbeat_s
@@ -126,8 +141,10 @@ class Watch:
                 return
 
     def _over(self) -> TrialEnded | None:
+        if self._ordered is not None:
+            return self._ordered
         limit = self._settings.trial_timeout_min
-        if limit is not None and time.monotonic() - self._began > 60 * limit:
+        if limit is not None and self._used() > 60 * limit:
             return TrialEnded(End.TIMED_OUT, f"ran longer than sweep.trial_timeout_min={limit:g}")
         broken = self._team.failure() if self._team is not None else None
         if broken is not None:  # what this process computes with that one may wait for it for ever
@@ -160,20 +177,22 @@ class Watch:
         with self._guard:
             if not self._done.is_set():
                 self.told_to_stop = True
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                self._seat.stop()
 
     def _end(self, ending: TrialEnded) -> None:
         self._progress.ending = ending
         with self._guard:
-            if self._main and not self._done.is_set():
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-        if self._done.wait(GRACE_S):
-            return
+            if not self._done.is_set():
+                self._seat.interrupt()
+        began = self._seat.seconds()  # one that waits for its turn cannot react
+        while self._seat.seconds() - began < GRACE_S:
+            if self._done.wait(_TICK_S):
+                return
         # Nothing moves it. Tell how it ended, then go: the memory and the device are only free once we are gone.
         with contextlib.suppress(Exception):
-            if ending.end is not None:
+            if not self._seat.leaving(ending) and ending.end is not None:
                 outcome = Outcome(ending.end, message=str(ending), devices=self._claim.worker.devices)
-                outcome.seconds = round(time.monotonic() - self._began, 3)
+                outcome.seconds = round(self._used(), 3)
                 self._study.finish(self._claim, outcome)
         leave(f"trial {self._claim.number} {ending}; it could not be interrupted, so {self._what_ends()}.")
 

@@ -1,10 +1,11 @@
-"""A worker: claims trials and runs them, one after another, until the study is done or it is told to stop."""
+"""A worker: claims trials and runs them, one after another or some together, until nothing is left or it must stop."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import logging
+import math
 import signal
 import threading
 import time
@@ -13,35 +14,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import optuna
-from hydra.errors import HydraException
 from hydra.types import TaskFunction
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from .app import App, fingerprint
+from .app import App
 from .claims import Claim, Left, Wait
 from .composing import Composer
 from .config import SweepConfig
-from .context import running
-from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded, TrialPruned
-from .folders import TrialFolder, idle_word
+from .errors import End, StorageUnavailableError, SweepInterrupted, TrialEnded
+from .folders import idle_word
 from .interrupts import held, raise_soon
-from .job import run_as_job
 from .leases import Host, WorkerId
 from .memory import Memory
-from .outcome import Outcome, Result
-from .progress import Progress
-from .samplers import SHARED_SEQUENCE, make_pruner, make_sampler
-from .shared import is_full
+from .outcome import Outcome
+from .pack import Pack
+from .runner import Runner
+from .seat import Alone, Seat
+from .sharing import Sharing
 from .study import Study
 from .team import Team
-from .watch import Watch, leave
+from .watch import leave
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5  # while others still run
-_WORD_S = 5.0  # how long another process of a trial may take to say what it raised
 
 
 @dataclass
@@ -58,6 +53,7 @@ class Worker:
         stops: how often the sweep had been told to stop when its workers were started; None: until now.
         host: where it runs.
         team: where trials take several processes, of which this one leads.
+        workers: how many were started beside it, itself included: each takes only its share of what is left.
     """
 
     task: TaskFunction
@@ -69,14 +65,20 @@ class Worker:
     stops: int | None = None
     host: Host = field(default_factory=Host)
     team: Team | None = None
+    workers: int = 1
     header: dict[str, Any] = field(init=False)
     failed: int = field(init=False, default=0)  # trials of this worker that ended as they should not
 
     def __post_init__(self) -> None:
-        self.header = self.study.header()
         self._signals = _StopSignals()
-        self._memory = Memory(self.settings.trial_memory_gb, self.host)
         self._stops = self.study.stops() if self.stops is None else self.stops
+        self._memory = Memory(self.settings.trial_memory_gb, self.host)
+        self._sharing = Sharing(tuple(self.app.affinity), tuple(self.app.packable))
+        self._runner = Runner(
+            *(self.task, self.study, self.composer, self.settings, self.app, self.host, self._memory, self._stops),
+            team=self.team,
+        )
+        self.header = self._runner.header
 
     def run(self) -> int:
         """Work until nothing is left; give how many trials this worker finished.
@@ -91,41 +93,97 @@ class Worker:
             )
         finished = 0
         with self._signals:
-            while True:
-                claim: Claim | Wait | None = None
-                try:
-                    if self.study.stops() > self._stops:
-                        raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
-                    with held():  # a claim that the storage has recorded must reach us
-                        claim = self.study.claim(
-                            self.identity,
-                            lease_s=self.settings.lease_s,
-                            max_retries=self.settings.max_retries,
-                            left=self._left,
-                        )
-                    if isinstance(claim, Wait):
-                        time.sleep(_POLL_S)
-                        continue
-                except KeyboardInterrupt as stopped:
-                    self._give_back(claim)
-                    raise SweepInterrupted("stopped between two trials.", whole=self.host.here) from stopped
-                except StorageUnavailableError:
-                    self._give_back(claim)
-                    raise
-                if claim is None:
-                    return finished
-                finished += self._attempt(claim)
+            while claims := self._claimed():
+                self._memory.begin()
+                if len(claims) == 1:
+                    finished += self._attempt(claims[0], Alone(lambda: self._signals.came))
+                else:
+                    finished += self._together(claims)
+        return finished
 
-    def _attempt(self, claim: Claim) -> bool:
-        """Run one trial to its end; whether it has one now."""
-        folder = self._folder(claim.number)
+    def _claimed(self) -> list[Claim]:
+        """The next trial, with others that may run beside it; none where nothing is left."""
+        claims: list[Claim] = []
         try:
-            outcome = self._outcome(claim, folder)
+            while True:
+                if self.study.stops() > self._stops:
+                    raise SweepInterrupted(f"sweep {self.study.name} was told to stop.")
+                first = self._claim(claims)
+                if not isinstance(first, Wait):
+                    break
+                time.sleep(_POLL_S)
+            if first is not None:
+                self._add_others(claims)
+        except KeyboardInterrupt as stopped:
+            self._give_back(claims)
+            raise SweepInterrupted("stopped between two trials.", whole=self.host.here) from stopped
+        except StorageUnavailableError:
+            self._give_back(claims)
+            raise
+        return claims
+
+    def _claim(self, claims: list[Claim]) -> Claim | Wait | None:
+        """Claim a trial and add it to those there are; once there is one, only what may run beside it."""
+        with held():  # a claim that the storage has recorded must reach us
+            found = self.study.claim(
+                self.identity,
+                lease_s=self.settings.lease_s,
+                max_retries=self.settings.max_retries,
+                left=self._left,
+                sharing=self._sharing,
+                holding=tuple(claims),
+                beside=bool(claims),
+            )
+            if isinstance(found, Claim):
+                claims.append(found)
+        return found
+
+    def _add_others(self, claims: list[Claim]) -> None:
+        """Claim what `sweep.pack` lets run together with the first one, leaving other workers their share."""
+        if self.settings.pack == 1 or claims[0].alone or not self._choose(claims):
+            return
+        left, busy = self.study.load(self.identity)
+        share = math.ceil((left + 1) / max(1, self.workers - busy))
+        while len(claims) < min(self.settings.pack, share) and self._claim(claims):
+            if not self._choose(claims) or self._apart(claims[-1]) != self._apart(claims[0]):
+                self._release(claims.pop())  # the sampler chose what cannot run beside the others
+                return
+
+    def _choose(self, claims: list[Claim]) -> bool:
+        """Let the sampler choose the last claim's overrides; False where it fails, as it will where the trial runs."""
+        try:
+            claims[-1] = self._runner.chosen(claims[-1])
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            return False
+        return True
+
+    def _apart(self, claim: Claim) -> tuple[str, ...]:
+        return self._sharing.apart(claim.slot, claim.overrides or ())
+
+    def _together(self, claims: list[Claim]) -> int:
+        """Run several trials at once; how many have an end now."""
+        pack = Pack(self.study, claims, self._attempt, self._release, self.app.state)
+        with contextlib.suppress(KeyboardInterrupt):  # of which `came` tells
+            finished = pack.run(lease_s=self.settings.lease_s, heartbeat_s=self.settings.heartbeat_s)
+        if self._signals.came:
+            raise SweepInterrupted("stopped while trials ran together.", whole=self.host.here)
+        if pack.off:
+            self._leave_if_spoilt("a pack")
+        return finished
+
+    def _attempt(self, claim: Claim, seat: Seat) -> bool:
+        """Run one trial to its end; whether it has one now."""
+        try:
+            outcome = self._runner.outcome(claim, seat)
+            if outcome.end == End.OUT_OF_MEMORY and seat.call_off():
+                raise TrialEnded(None, "there was not enough memory for it beside the others")
             with held():
-                told = self._tell(claim, folder, outcome)
+                told = self._tell(claim, outcome)
         except TrialEnded as ended:  # without an end of its own: another worker's now, or waiting again
             log.warning("Trial %s: %s", claim.number, ended)
-            self._release(claim)
+            self._release(claim, alone=seat.is_off)
             return False
         except (KeyboardInterrupt, SweepInterrupted) as stopped:
             self._release(claim)
@@ -141,45 +199,48 @@ class Worker:
         if self.team is not None and self.team.led and outcome.end != End.COMPLETE:
             leave(f"trial {claim.number} did not end alike in all its processes, so its worker starts anew.")
         if outcome.end == End.OUT_OF_MEMORY:
-            gc.collect()
-            if self._memory.is_spoilt():
-                leave(f"trial {claim.number} has left memory behind that its worker cannot free, so its worker ends.")
+            self._leave_if_spoilt(f"trial {claim.number}")
         return told
 
-    def _tell(self, claim: Claim, folder: TrialFolder, outcome: Outcome) -> bool:
+    def _leave_if_spoilt(self, who: str) -> None:
+        gc.collect()
+        if self._memory.is_spoilt():
+            leave(f"{who} has left memory behind that its worker cannot free, so its worker ends.")
+
+    def _tell(self, claim: Claim, outcome: Outcome) -> bool:
         """Keep the result beside what the task left, then tell the storage: one of the two is enough to keep it.
 
         Raises:
             StorageUnavailableError: either is gone or full.
         """
+        values = self._runner.values(outcome)
         try:
-            folder.keep(outcome)
+            self._runner.folder(claim.number).keep(outcome)
         except StorageUnavailableError:
-            self.study.finish(claim, outcome, self._values(outcome))
+            self.study.finish(claim, outcome, values)
             raise
-        return self.study.finish(claim, outcome, self._values(outcome))
+        return self.study.finish(claim, outcome, values)
 
-    def _give_back(self, claim: Claim | Wait | None) -> None:
-        """Leave no trial behind as if its worker had died: neither the claimed one nor one whose claim got lost."""
-        if isinstance(claim, Claim):
+    def _give_back(self, claims: list[Claim]) -> None:
+        """Leave no trial behind as if its worker had died: no claimed one, and none whose claim never reached us."""
+        for claim in claims:
             self._release(claim)
-        elif claim is None:  # the storage may have recorded one before it went away
-            with contextlib.suppress(OSError):
-                idle_word(Path(self.header["folder"]), self.identity.name).touch()
+        with contextlib.suppress(OSError):  # the storage may have recorded one more before it went away
+            idle_word(Path(self.header["folder"]), self.identity.name).touch()
 
-    def _release(self, claim: Claim) -> None:
+    def _release(self, claim: Claim, *, alone: bool = False) -> None:
         """Put a trial back among the waiting; where the storage cannot be told, leave word in its folder."""
         with contextlib.suppress(KeyboardInterrupt), held():
             try:
                 released = Study(self.study.storage, self.study.name, 0)  # it has just been waited for
-                released.release(claim)
+                released.release(claim, alone=alone)
             except StorageUnavailableError:
                 with contextlib.suppress(OSError):
-                    self._folder(claim.number).released(claim.attempt).touch()
+                    self._runner.folder(claim.number).released(claim.attempt).touch()
 
     def _left(self, number: int, attempt: int, worker: str) -> Left:
         """What an attempt of a trial left in its folder, whose worker is gone."""
-        folder = self._folder(number)
+        folder = self._runner.folder(number)
         with contextlib.suppress(OSError):
             trace = folder.hang(attempt).read_text(encoding="utf-8")
             if trace:
@@ -190,147 +251,6 @@ class Worker:
         complete = kept is not None and kept.end == End.COMPLETE
         words = (folder.released(attempt), idle_word(Path(self.header["folder"]), worker))
         return Left(died=not complete and not any(word.exists() for word in words))
-
-    def _folder(self, number: int) -> TrialFolder:
-        return TrialFolder(Path(self.header["folder"]) / str(number), self.header.get("id"), number)
-
-    def _values(self, outcome: Outcome) -> list[float] | None:
-        complete = outcome.end == End.COMPLETE
-        return [float(outcome.values[m] or 0.0) for m in self.header["metrics"]] if complete else None
-
-    def _outcome(self, claim: Claim, folder: TrialFolder) -> Outcome:
-        began = time.monotonic()
-        digest = None
-        try:
-            overrides = self._chosen(claim)
-            whole = [*claim.slot.fixed, *overrides]
-            config, bare = self.composer.compose(whole), self.composer.compose_bare(whole)
-            digest = fingerprint(self.app.meaning(bare))
-            known = folder.complete(digest) or self._equal(claim, digest)
-            if known is not None:
-                return known
-            folder.path.mkdir(parents=True, exist_ok=True)
-            if self.team is not None:
-                self.team.lead(claim.number, whole)
-            metrics = list(self.header["metrics"])
-            outcome = Outcome.of_result(Result.of(self._called(claim, config, bare, folder), metrics), metrics)
-        except (KeyboardInterrupt, SweepInterrupted, StorageUnavailableError):
-            raise
-        except TrialEnded as ended:
-            if ended.end is None:
-                raise
-            outcome = Outcome.of_error(ended, ended.end)
-        except Exception as error:
-            outcome = self._classified(error, claim)
-        outcome.message, outcome.traceback = (
-            text and self.app.hidden(text) for text in (outcome.message, outcome.traceback)
-        )
-        outcome.fingerprint, outcome.devices = digest, claim.worker.devices
-        outcome.seconds = round(time.monotonic() - began, 3)
-        return outcome
-
-    def _called(self, claim: Claim, config: DictConfig, bare: DictConfig, folder: TrialFolder) -> Any:
-        """What the task returns.
-
-        Raises:
-            SweepInterrupted: a signal came; whatever the task made of it, its result would be half of one.
-        """
-        progress = Progress(
-            self.study,
-            claim,
-            lambda: self._search(claim),
-            folder.path,
-            pruning=self.settings.pruner != "none",
-            metric=next(iter(self.header["metrics"])),
-        )
-        hang = folder.hang(claim.attempt)
-        watch = Watch(
-            *(self.study, claim, progress, self.settings, self._stops),
-            hang=hang,
-            memory=self._memory,
-            host=self.host,
-            team=self.team,
-        )
-        self._memory.begin()
-        try:
-            with running(progress), watch:
-                returned = run_as_job(self.task, config, bare, folder.path, claim.number, self.composer.context)
-        except (TrialEnded, StorageUnavailableError):
-            raise
-        except BaseException as error:
-            if self._signals.came:
-                raise self._stopped(watch) from error
-            if isinstance(error, SystemExit):
-                raise RuntimeError(f"the task ended its process: exit code {error.code}") from error
-            self._blame(error)
-            raise
-        finally:
-            watch.close()
-        if self._signals.came:
-            raise self._stopped(watch)
-        return returned
-
-    def _blame(self, error: BaseException) -> None:
-        """Raise what another process of the trial raised, where that is why this one did."""
-        if self.team is not None and isinstance(error, Exception):
-            told = self.team.failure(_WORD_S)  # or Slurm ends us meanwhile, for that process is gone
-            if told is not None:
-                raise TrialEnded(End.FAILED, told) from error
-
-    def _stopped(self, watch: Watch) -> SweepInterrupted:
-        return SweepInterrupted("stopped by a signal.", whole=watch.told_to_stop or self.host.here)
-
-    def _search(self, claim: Claim) -> optuna.Study:
-        """The study as Optuna sees it, with the sampler and the pruner of a trial."""
-        settings = self.settings
-        sampler = make_sampler(self.header["sampler"], settings.sampler_options, settings.seed, claim.number)
-        return self.study.optuna_study(sampler, make_pruner(settings.pruner, settings.pruner_options))
-
-    def _chosen(self, claim: Claim) -> tuple[str, ...]:
-        """The trial's overrides; where they are not known yet, the sampler chooses now."""
-        if claim.overrides is not None:
-            return claim.overrides
-        space = claim.slot.space
-        shared = self.header["sampler"] in SHARED_SEQUENCE
-        with self.study.storage.lock(self.study.name) if shared else contextlib.nullcontext():
-            trial = optuna.trial.Trial(self._search(claim), claim.trial_id)
-            texts = [dimension.suggest(trial) for dimension in space.dimensions]
-        overrides = space.overrides(texts)
-        self.study.describe(claim, overrides)
-        return overrides
-
-    def _equal(self, claim: Claim, digest: str) -> Outcome | None:
-        """The result of an equal config, where a sampler came back to it."""
-        if claim.slot.texts is not None:
-            return None  # a grid leaves equal points out beforehand
-        found = self.study.same_as(digest)
-        if found is None:
-            return None
-        number, outcome, _ = found
-        outcome.same_as = number if outcome.same_as is None else outcome.same_as
-        return outcome
-
-    def _classified(self, error: Exception, claim: Claim) -> Outcome:
-        """How a trial that raised is recorded.
-
-        Raises:
-            StorageUnavailableError: the disk is full; no other trial could do better.
-        """
-        if is_full(error) or getattr(error, "stops_sweep", False):
-            raise StorageUnavailableError(f"trial {claim.number}: {error} Make room, then resume; it waits.") from error
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            error = self.app.explain(error)
-        end = End.FAILED
-        if isinstance(error, TrialPruned | optuna.TrialPruned):
-            end = End.PRUNED
-        elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            end = End.OUT_OF_MEMORY
-        elif isinstance(error, FloatingPointError):
-            end = End.NONFINITE
-        outcome = Outcome.of_error(error, end)
-        if end != End.PRUNED:
-            log.error("Trial %s %s: %s", claim.number, end.value.replace("_", " "), outcome.message)
-        return outcome
 
 
 class _StopSignals:

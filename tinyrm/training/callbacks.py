@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,15 @@ class Checkpoints(Callback):
             self.history.write(self.folder)
 
 
+class HearsOrders(Callback):
+    """A callback that hears that training is to stop, where no signal tells it so: in a thread."""
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether training is to end after the step in progress, as by a signal."""
+        return False
+
+
 class StopOnSignal(Callback):
     """SIGINT, SIGTERM and SIGUSR2 end training after the step in progress, with a checkpoint to go on from.
 
@@ -147,12 +156,18 @@ class StopOnSignal(Callback):
 
     Args:
         checkpoints: saves the state.
+        others: which may hear of a stop beside signals.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        self.checkpoints = checkpoints
-        self.received: str | None = None
+    def __init__(self, checkpoints: Checkpoints, others: Sequence[HearsOrders] = ()) -> None:
+        self.checkpoints, self._others = checkpoints, others
+        self._signal: str | None = None
         self._asked_before = False
+
+    @property
+    def received(self) -> str | None:
+        """What asks training to stop, if anything does."""
+        return self._signal or ("the sweep" if any(other.asked_to_stop for other in self._others) else None)
 
     @contextlib.contextmanager
     def handling(self, processes: int = 1) -> Iterator[None]:
@@ -205,7 +220,7 @@ class StopOnSignal(Callback):
 
     def _receive(self, number: int, frame: Any) -> None:
         self._second_time(number)
-        self.received = signal.Signals(number).name
+        self._signal = signal.Signals(number).name
 
     def _pass_on(self, number: int, frame: Any) -> None:
         self._second_time(number)

@@ -26,11 +26,19 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from tinyrm.config import LoopConfig
 from tinyrm.errors import ConfigError, Interrupted, NonFiniteLossError, StorageError
-from tinyrm.model import PrefixStore, RewardNet
-from tinyrm.training.callbacks import QUIET_LOGGERS, Checkpoints, ProcessSettings, ProgressBar, StopOnSignal
+from tinyrm.model import PrefixStore, RewardNet, SharedPrefix
+from tinyrm.training.callbacks import (
+    QUIET_LOGGERS,
+    Checkpoints,
+    HearsOrders,
+    ProcessSettings,
+    ProgressBar,
+    StopOnSignal,
+)
 from tinyrm.training.datamodule import PairDataModule, StreamModule
 from tinyrm.training.frozen import FrozenStore
 from tinyrm.training.history import BEST, BEST_DEV, LAST, History
+from tinyrm.training.module import TinyRM
 from tinyrm.training.trained import TrainedModule
 
 log = logging.getLogger(__name__)
@@ -66,6 +74,7 @@ def fit(
     loggers: Sequence[Any] = (),
     callbacks: Sequence[Callback] = (),
     frozen: FrozenStore | None = None,
+    shared: SharedPrefix | None = None,
 ) -> FitResult:
     """Train `module` and leave the weights of its best evaluation in it.
 
@@ -77,6 +86,7 @@ def fit(
         patience: evaluations without a better one before it stops early; 0 never stops it.
         loggers, callbacks: more of them, for Lightning.
         frozen: store the output of the frozen layers where that pays.
+        shared: what it shares in memory with nets that are trained beside it.
 
     Raises:
         Interrupted: a signal came; once training has begun, a checkpoint was written.
@@ -89,7 +99,7 @@ def fit(
         batches_per_epoch=data.batches_per_epoch,
         patience=patience,
     )
-    stop = StopOnSignal(checkpoints)
+    stop = StopOnSignal(checkpoints, [c for c in callbacks if isinstance(c, HearsOrders)])
     nodes = config.processes // config.devices
     own: list[Callback] = [ProcessSettings(config.threads), checkpoints, stop, *callbacks]
     if config.progress == "on" or (config.progress == "auto" and sys.stderr.isatty()):
@@ -105,6 +115,9 @@ def fit(
         except (MisconfigurationException, ValueError) as error:
             settings = f"trainer.accelerator={config.accelerator} trainer.devices={config.devices}"
             raise ConfigError(f"{settings} cannot be had on this machine: {error}") from error
+        if shared is not None and isinstance(module, TinyRM):
+            shared.place(module.net, trainer.strategy.root_device)
+            module.passes = shared.of(module.net, precision)
         if frozen is not None and isinstance(data, PairDataModule) and config.processes == 1:
             data.prefix = _stored(module.net, data, trainer, frozen, stop)
         elif frozen is not None and frozen.speed.prefix == "on":

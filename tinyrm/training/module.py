@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tinyrm.config import ObjectiveConfig, OptimizerConfig
-from tinyrm.model import RewardNet, pairwise_loss
+from tinyrm.model import RewardNet, SharedPasses, pairwise_loss
 from tinyrm.prompting import TensorBatch
 from tinyrm.training.trained import TrainedModule
 
@@ -40,10 +40,11 @@ class TinyRM(TrainedModule):
         super().__init__(net, optimizer, steps=steps, seed=seed, fused=fused)
         self.objective = objective
         self.both_orders = objective.orders == "both" and net.objective == "cloze"
+        self.passes: SharedPasses | None = None  # of the frozen layers, where other nets are trained beside this one
         self._dev_batches: list[Tensor] = []  # of the evaluation that runs or ran last: (orders, pairs of a batch) each
 
     def training_step(self, batch: TensorBatch, batch_idx: int) -> Tensor:
-        log_odds = self.net(batch)
+        log_odds = self.net(self._attached(batch))
         loss = pairwise_loss(log_odds, self.objective.label_smoothing)
         if self.both_orders:
             verdict = log_odds.view(2, -1).mean(dim=0)
@@ -51,6 +52,12 @@ class TinyRM(TrainedModule):
         self.checked(loss)
         self.log("train/loss", loss, batch_size=len(log_odds), prog_bar=True)
         return loss
+
+    def on_before_batch_transfer(self, batch: TensorBatch, dataloader_idx: int) -> TensorBatch:
+        return batch if self.passes is None else self.passes.named(batch)
+
+    def _attached(self, batch: TensorBatch) -> TensorBatch:
+        return batch if self.passes is None else self.passes.attach(batch)
 
     def count(self, batch: TensorBatch) -> dict[str, int]:
         rows_per_pair = 1 if "sign" in batch and not self.both_orders else 2
@@ -64,7 +71,7 @@ class TinyRM(TrainedModule):
         self._dev_batches = []
 
     def validation_step(self, batch: TensorBatch, batch_idx: int) -> None:
-        scores = self.net(batch)
+        scores = self.net(self._attached(batch))
         both = scores.view(2 if self.net.objective == "cloze" else 1, -1)
         mean = both.mean(dim=0)
         right = (mean > 0).float() + 0.5 * (mean == 0).float()

@@ -83,3 +83,20 @@ def grid_table(found: dict[str, Any]) -> Table:
         f"largest difference of a number of metrics.json from speed=plain: {found['largest_difference']:.2g}"
     )
     return shown
+
+
+def pack_table(found: dict[str, Any]) -> Table:
+    """Trials together and one by one."""
+    shown = Table(title=f"{found['trials']} trials of one worker: {' '.join(found['grid'])}")
+    for column in ("speed.prefix", "sweep.pack"):
+        shown.add_column(column)
+    for column in ("seconds", "CPU seconds", "times less", "peak memory, MiB", "largest difference"):
+        shown.add_column(column, justify="right")
+    for row in found["rows"]:
+        first = next(iter(row["packs"].values()))
+        for pack, own in row["packs"].items():
+            times = f"{first['cpu_seconds'] / own['cpu_seconds']:.2f}"
+            far = "" if own is first else f"{row['largest_difference']:.2g}"
+            figures = f"{own['seconds']:.1f}", f"{own['cpu_seconds']:.1f}", times, f"{own['peak_memory_mib']:,}", far
+            shown.add_row(row["store"], pack, *figures)
+    return shown
