@@ -76,7 +76,9 @@ INTERVAL = (Column("low", "95% low", "share"), Column("high", "95% high", "share
 
 def dots(y: Row, color: Row | None, title: str, axis: Mapping[str, Any]) -> list[Row]:
     """A point with its interval, a row an arm."""
-    shared: Row = {"y": y, **({"color": color, "yOffset": {"field": color["field"]}} if color else {})}
+    shared: Row = {"y": y}
+    if color:
+        shared |= {"color": color, "yOffset": {key: color[key] for key in ("field", "sort") if key in color}}
     x = {"type": "quantitative", "scale": {"zero": False}, "axis": dict(axis), "title": title}
     return [
         {
