@@ -59,7 +59,7 @@ def test_each_for_a_cluster_prints_its_job_script_anywhere(name: str, tmp_path: 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda p: p.stem)
 def test_it_runs(path: Path, tmp_path: Path) -> None:
     own_model = "model=" in path.read_text(encoding="utf-8")
-    small = SMALL if own_model else ["model=tiny", *SMALL]
+    small = SMALL if own_model else ["model=tiny", "model.shape.num_hidden_layers=14", *SMALL]  # as deep as nano
     done = subprocess.run(
         [sys.executable, str(ROOT / "run.py"), "-m", f"+sweeps={path.stem}", *small],
         cwd=tmp_path,

@@ -99,10 +99,11 @@ def lock_file(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator
                 fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 held = _is_at(handle, path)
                 if not held:
-                    Path(path).parent.mkdir(parents=True, exist_ok=True)
-                    again = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                    os.close(handle)
-                    handle = again
+                    with contextlib.suppress(FileNotFoundError, FileExistsError):  # removed once more meanwhile
+                        Path(path).parent.mkdir(parents=True, exist_ok=True)
+                        again = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                        os.close(handle)
+                        handle = again
         return held
 
     try:

@@ -33,6 +33,7 @@ WARMUPS = "warmups"  # of data.cache_dir
 _LOCK = "lock"
 _GONE = ".gone-"  # how the name of a folder that is being removed begins
 _POLL_S = 0.2
+_TRIES = 100
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -135,8 +136,7 @@ def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
     """Hold the folder's lock, or a share of it; wait for it as long as need be."""
     with contextlib.ExitStack() as stack:
         with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            got = stack.enter_context(lock_file(folder / _LOCK, shared=shared))
+            got = _lock(folder, shared, stack)
         if not got():
             log.info("Waiting for the warm-up that another process makes in %s.", folder)
             with _noticing_signals() as received:
@@ -146,6 +146,18 @@ def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
                     heed_sweep()
                     time.sleep(_POLL_S)
         yield
+
+
+def _lock(folder: Path, shared: bool, stack: contextlib.ExitStack) -> Callable[[], bool]:
+    """What tries to get the folder's lock until the stack closes; the folder is made if missing."""
+    for left in reversed(range(_TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return stack.enter_context(lock_file(folder / _LOCK, shared=shared))
+        except (FileNotFoundError, FileExistsError):  # removed while we made it: once more
+            if not left:
+                raise
+    raise AssertionError
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def serve(model: RewardModel, host: str, port: int, **limits: Any) -> None:
         log_config=None,  # the command's own
         access_log=False,
         server_header=False,
-        timeout_keep_alive=10,
+        timeout_keep_alive=75,  # longer than clients keep theirs: none sends into a connection that is being closed
         timeout_graceful_shutdown=int(settings.shutdown_s),
         limit_concurrency=4096,
     )
