@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZES = ["data.max_train_pairs=300", "data.max_dev_pairs=16", "data.max_test_pairs=16"]
+SIZES = ["model=minilm", "data.max_train_pairs=300", "data.max_dev_pairs=16", "data.max_test_pairs=16"]
 
 
 def measure(folder: Path, overrides: list[str]) -> dict[str, float]:

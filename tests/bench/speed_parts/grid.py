@@ -34,7 +34,7 @@ def measure_grid(scratch: Path, data: str | None, quick: bool) -> dict[str, Any]
         "tracking=none",
         "objective.orders=random",
     ]
-    fixed += ["model=tiny"] if quick else []
+    fixed += ["model=tiny"] if quick else ["model=minilm"]
     fixed += [f"data.max_{part}_pairs={n}" for part, n in zip(("train", "dev", "test"), sizes, strict=True)]
     fixed += ["data=jsonl", f"data.path={data}"] if data else []
     asked = [*fixed, *grid]

@@ -19,7 +19,7 @@ GRID = ("adapter.rank=4,8,16", "freeze=2,4", "seed=0,1")
 SIZE = ("data.synthetic.train_pairs=32", "data.synthetic.dev_pairs=32", "data.synthetic.test_pairs=64")
 QUICK = ("adapter.rank=4,8", "freeze=4", "seed=0,1")
 # float32: in bf16 the store's rows and a batch's round apart, which turns pairs that are near a tie
-FIXED = ("data=synthetic", "trainer.threads=1", "trainer.precision=32")
+FIXED = ("model=minilm", "data=synthetic", "trainer.threads=1", "trainer.precision=32")
 OURS, JOBLIB = "ours, local launcher, 2 workers", "Hydra basic sweeper, joblib launcher, 2 jobs"
 COLD = f"{JOBLIB}, each job on its own"
 TOLERANCE = 1e-6
