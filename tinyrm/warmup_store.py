@@ -150,14 +150,15 @@ def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
 
 def _lock(folder: Path, shared: bool, stack: contextlib.ExitStack) -> Callable[[], bool]:
     """What tries to get the folder's lock until the stack closes; the folder is made if missing."""
-    for left in reversed(range(_TRIES)):
+    tries = 0
+    while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return stack.enter_context(lock_file(folder / _LOCK, shared=shared))
         except (FileNotFoundError, FileExistsError):  # removed while we made it: once more
-            if not left:
+            tries += 1
+            if tries == _TRIES:  # what stands there is no folder of ours
                 raise
-    raise AssertionError
 
 
 @contextlib.contextmanager
